@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -222,6 +223,11 @@ REFUSED: dict[str, tuple[Change, str, str | None]] = {
     "floats for integers": (lambda ds: ds.assign_coords(season=ds.season + 0.5), "not whole", "season"),
     "fewer dimensions": (lambda ds: ds.assign(t2m=ds.t2m[:, 0].drop_vars("x")), "different dimension names", "t2m"),
     "other dimensions": (lambda ds: ds.assign(t2m=("time", ds.time.dt.day.data)), "different dimension names", "t2m"),
+    "labels of two dimensions": (
+        lambda ds: ds.drop_vars("time").assign(time=(("time", "m"), np.ones((4, 2)))),
+        "different dimension names",
+        "time",
+    ),
     "missing variable": (lambda ds: ds.drop_vars("name"), "lacks variables.*'name'", None),
     "missing labels": (lambda ds: ds.drop_vars("time"), "lacks variables.*'time'", None),
     "extra variable": (lambda ds: ds.assign(new=ds.t2m), "does not have.*'new'", None),
@@ -256,6 +262,23 @@ def test_what_does_not_fit(path: Path, case: str, kind: str, zarr_format: Format
     assert files(path.parent) == before
     zarrds.save(days(7, 11), path, append_dim="time")
     is_stored(path, days(0, 11))
+
+
+def test_single_steps_are_made_dimensions_and_none_as_the_errors_say(path: Path) -> None:
+    first = xr.Dataset({"v": (("t", "x"), [[1.0, 2.0]])}, {"t": [0], "run": ("t", [7])})
+    zarrds.save(first, path)
+    then = first.assign_coords(t=[1])
+    scalar = then.assign_coords(run=8)  # as of one file of a series
+    with pytest.raises(LabelError, match=re.escape("dataset['run'].expand_dims(['t'])")):
+        zarrds.save(scalar, path, append_dim="t")
+    zarrds.save(scalar.assign(run=scalar["run"].expand_dims(["t"])), path, append_dim="t")
+    level = then.assign_coords(t=[2]).expand_dims(level=[850]).drop_vars("run").assign(run=("t", [9]))
+    with pytest.raises(LabelError, match=re.escape("dataset.squeeze(['level'])")):
+        zarrds.save(level, path, append_dim="t")
+    zarrds.save(level.squeeze(["level"]), path, append_dim="t")
+    found = load(path)
+    assert found.run.values.tolist() == [7, 8, 9]
+    assert found.v.values.tolist() == [[1.0, 2.0]] * 3
 
 
 # what is read for it

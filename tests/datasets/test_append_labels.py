@@ -319,6 +319,10 @@ def test_other_sizes() -> None:
         check_sizes("v", stored, xr.Variable(("x", "z"), np.zeros((4, 2))))
     with pytest.raises(LabelError, match=r"variable 'v' already exists with different dimension sizes.*'x': 3.*'x': 2"):
         check_sizes("v", stored, stored[:2], region={"x": slice(0, 3)})
+    for part, mend in ((slice(2, 3), "'x': slice(2, 4)"), (slice(3, 4), "append_dim= to grow")):
+        with pytest.raises(LabelError) as caught:
+            check_sizes("v", stored, stored[:2], region={"x": part})
+        assert mend in str(caught.value.mend)
 
 
 def test_a_variable_of_two_dimensions_is_no_label_of_one_of_them(path: Path, zarr_format: Format) -> None:

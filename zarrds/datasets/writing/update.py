@@ -14,6 +14,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import with_variables
 from zarrds.datasets.encoding.as_stored import as_stored
 from zarrds.datasets.encoding.dataset import Encoding, prepared, stored_name
+from zarrds.datasets.encoding.exact.comparison import check_dims
 from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.datasets.reading.roles import INDEX
 from zarrds.datasets.writing.array_changes import array_changes, new_array
@@ -222,6 +223,7 @@ def _appended(
     pair = others.get(dim)
     on_unordered = how.on_unordered
     if pair is None and is_label:
+        check_dims(dim, stored.variables[dim], dataset.variables[dim])  # labels of two dimensions are none
         pair = stored.variables[dim].values, dataset[dim].values
         if dim in stored.categories and not stored.notes.descriptions[dim]["ordered"]:
             pair, on_unordered = categories_of(dim, pair, dataset, stored), "append"

@@ -46,17 +46,25 @@ def check_dims(name: Hashable, stored: xr.Variable, new: xr.Variable) -> None:
     LabelError
     """
     if set(stored.dims) != set(new.dims) or len(stored.dims) != len(new.dims):
-        absent = [str(dim) for dim in stored.dims if dim not in new.dims]
-        is_step = len(absent) == len(stored.dims) - len(new.dims) > 0
         raise LabelError(
             f"variable {name!r} already exists with different dimension names",
             key=str(name),
             expected=stored.dims,
             found=new.dims,
-            mend=f"If it is a single step, make it one: dataset.expand_dims({absent!r})"
-            if is_step
-            else "Rename the dimensions, or save under another name",
+            mend=_dims_mend(name, stored, new),
         )
+
+
+def _dims_mend(name: Hashable, stored: xr.Variable, new: xr.Variable) -> str:
+    """What to do about a variable that has other dimensions than the store."""
+    absent = [str(dim) for dim in stored.dims if dim not in new.dims]
+    extra = [str(dim) for dim in new.dims if dim not in stored.dims and new.sizes[dim] == 1]
+    if len(absent) == len(stored.dims) - len(new.dims) > 0:
+        steps = f"expand_dims({absent!r})"
+        return f"If it is a single step, make it one: dataset[{name!r}].{steps}, or dataset.{steps} where all of it is"
+    if len(extra) == len(new.dims) - len(stored.dims) > 0:
+        return f"Make what is a single step none: dataset[{name!r}].squeeze({extra!r}), or dataset.squeeze({extra!r})"
+    return "Rename the dimensions, or save under another name"
 
 
 def comparable(name: Hashable, stored: Labels, new: Labels) -> tuple[str, Array, Array]:

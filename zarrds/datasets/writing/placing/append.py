@@ -223,11 +223,19 @@ def check_sizes(
             key=str(name),
             expected={dim: expected[dim] for dim in different},
             found={dim: new.sizes[dim] for dim in different},
-            mend=_size_mend(different, expected, new) if append_dim is not None else _OTHER_SIZES,
+            mend=_size_mend(different, expected, new)
+            if append_dim is not None
+            else _region_mend(different, stored, new, region or {}),
         )
 
 
-_OTHER_SIZES = "Use append_dim= to grow a dimension, and region= to write a part of one"
+def _region_mend(different: list[Hashable], stored: xr.Variable, new: xr.Variable, region: Mapping[Any, slice]) -> str:
+    """What to do where data has other sizes than the region that it is to fill, or than all that is stored."""
+    ends = {dim: region[dim].start + new.sizes[dim] for dim in different if dim in region}
+    if ends and all(end <= stored.sizes[dim] for dim, end in ends.items()):
+        parts = ", ".join(f"{str(dim)!r}: slice({region[dim].start}, {end})" for dim, end in ends.items())
+        return f"Give a region of as many elements, as {{{parts}}}, or the dataset as many as the region has"
+    return "Use append_dim= to grow a dimension, and region= to write a part of one"
 
 
 def _size_mend(different: list[Hashable], expected: Mapping[Hashable, int], new: xr.Variable) -> str:

@@ -281,7 +281,8 @@ def _join(inputs: list[Source], target: Target, dim: str, wanted: _Wanted) -> Co
         for source in inputs:
             with open_dataset(source, group, wanted.options_of(source)) as ds, _naming(source):
                 if dim not in ds.dims:
-                    raise LabelError(f"has no dimension {dim!r}", mend=nearest(dim, ds.dims))
+                    mend = nearest(dim, ds.dims) if group or ds.dims else _group_with(dim, source, wanted)
+                    raise LabelError(f"has no dimension {dim!r}", mend=mend)
                 is_stored = labels is not None and labels.has_all(ds)
                 if not is_stored:
                     ds, encoding = wanted.prepared(ds)
@@ -294,6 +295,16 @@ def _join(inputs: list[Source], target: Target, dim: str, wanted: _Wanted) -> Co
             if advance is not None:
                 advance(1)
     return Conversion(store.path, tuple(written), tuple(skipped))
+
+
+def _group_with(dim: str, source: Source, wanted: _Wanted) -> str:
+    """What to do about an input without the dimension at its root."""
+    with open_groups(source, wanted.options_of(source)) as groups:
+        having = [path.lstrip("/") for path, ds in groups.items() if dim in ds.dims]
+        dims = {d for ds in groups.values() for d in ds.dims}
+    if not having:
+        return nearest(dim, dims)
+    return f"Its groups have it, which are joined one by one: pass group= (--group), of {', '.join(map(repr, having))}"
 
 
 def _append(ds: xr.Dataset, target: Target, dim: str) -> None:

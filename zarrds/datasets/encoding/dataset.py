@@ -89,7 +89,12 @@ def datasets_of(
     elif isinstance(obj, xr.Dataset):
         yield "", _plain_arrays(_with_levels(obj)), encoding
     else:
-        raise EncodingError("cannot be saved", expected="a Dataset, DataArray or DataTree", found=type(obj).__name__)
+        raise EncodingError(
+            "cannot be saved",
+            expected="a Dataset, DataArray or DataTree",
+            found=type(obj).__name__,
+            mend="Make it one first: .to_xarray()" if isinstance(obj, pd.DataFrame | pd.Series) else None,
+        )
 
 
 def _with_levels(dataset: xr.Dataset) -> xr.Dataset:

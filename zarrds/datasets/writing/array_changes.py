@@ -123,13 +123,20 @@ def _names_that_change(writing: _Writing, coordinates: Collection[str]) -> list[
     """All but what stays as it is: coordinates that are the stored ones, and what "a-" leaves out."""
     stored, region = writing.stored, writing.region
     extended = set(writing.plain.extended.values())
-    return [
+
+    def rank(item: tuple[str, xr.Variable]) -> int:
+        """Labels are looked at first: of other latitudes all else differs, too."""
+        name, variable = item
+        return 2 - (name in coordinates) - (variable.dims == (name,))
+
+    changing = {
         name
-        for name, variable in writing.variables.items()
+        for name, variable in sorted(writing.variables.items(), key=rank)
         if name not in stored.variables
         or extended & set(variable.dims)
         or not stays(name, variable, stored, writing.how, region, is_coordinate=name in coordinates)
-    ]
+    }
+    return [name for name in writing.variables if name in changing]
 
 
 def _described(names: Collection[str], writing: _Writing) -> dict[str, ArrayChange]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.arguments import nearest
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.meaning import decoded_like
@@ -190,7 +191,10 @@ def _planned(
     plan = StorePlan(store, nodes)
     dim = how.append_dim
     if len(parts) > 1 and dim is not None and not any(dim in dataset.dims for _, dataset, _ in parts):
-        raise LabelError(f"append_dim={dim!r} does not match any existing dataset dimensions of the tree")
+        raise LabelError(
+            f"append_dim={dim!r} does not match any existing dataset dimensions of the tree",
+            mend=nearest(dim, {d for _, dataset, _ in parts for d in dataset.dims}),
+        )
     levels = [dataset for _, dataset, _ in parts]
     for where, dataset, encoding in parts:
         group = "/".join(part for part in (asked.path, where) if part)

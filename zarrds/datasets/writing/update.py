@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import xarray as xr
 
+from zarrds.arguments import nearest
 from zarrds.compat.xarray_internals import with_variables
 from zarrds.datasets.encoding.as_stored import as_stored
 from zarrds.datasets.encoding.dataset import Encoding, prepared, stored_name
@@ -121,6 +122,14 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
     return GroupChange(metadata, arrays, replaced, region, placements)
 
 
+def _other_dimension(dim: str, stored: StoredGroup) -> str:
+    """What to do about a dimension that a group does not have; those of hidden arrays are nobody's to append along."""
+    hidden = {part for roles in stored.notes.companions.values() for part in roles.values()}
+    dims = {str(d) for name, variable in stored.variables.items() if name not in hidden for d in variable.dims}
+    groups = ", ".join(map(repr, sorted(stored.groups)))
+    return nearest(dim, dims) if dims or not groups else f"Name the group that has it, group=: there are {groups}"
+
+
 def _in_region(
     dataset: xr.Dataset, plain: PlainDataset, stored: StoredGroup, how: UpdateOptions, others: Pairs
 ) -> tuple[xr.Dataset, dict[str, slice]]:
@@ -188,7 +197,8 @@ def _appended(
     sizes = stored.sizes
     if dim not in sizes:
         raise LabelError(
-            f"append_dim={dim!r} does not match any existing dataset dimensions {sizes}", mend="Check its name"
+            f"append_dim={dim!r} does not match any existing dataset dimensions",
+            mend=_other_dimension(dim, stored),
         )
     if dim not in dataset.dims:
         raise LabelError(

@@ -76,7 +76,7 @@ def parse_region(text: str, contigs: Collection[str]) -> Region:
     if contig not in contigs:
         raise unknown_contig(contig if contig and match else text, contigs)
     if match is None or not (match["start"] or match["stop"]):
-        raise _malformed(text, "it is not")
+        raise _malformed(text, "its positions are no numbers")
     start = _number(match["start"], 1, text)
     stop = _number(match["stop"], FAR if match["dash"] else start, text)
     if start == 0 and not match["dash"]:

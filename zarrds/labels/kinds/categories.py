@@ -67,7 +67,15 @@ def _attributes(categories: Labels) -> Raw:
 def _new_categories(known: Labels, labels: pd.CategoricalIndex, like: StoredKind) -> Labels:
     """Categories that labels have and the store has not, in their order; they go behind the stored ones."""
     if bool(labels.ordered) != like.description.get("ordered"):
-        raise other_kind(like, labels.dtype, problem="categories are ordered either here or in the store")
+        words = {True: "ordered categories", False: "categories without an order"}
+        raise LabelError(
+            "categories are ordered either here or in the store",
+            expected=words[not labels.ordered],
+            found=words[bool(labels.ordered)],
+            mend="Take away their order with .as_unordered() of pandas"
+            if labels.ordered
+            else f"Order them as the store does, with .set_categories({list(known)!r:.300}, ordered=True) of pandas",
+        )
     found = _positions(known, labels.categories)
     if labels.ordered and (np.diff(found[found >= 0]) < 0).any():
         raise other_kind(like, labels.dtype, problem="categories have another order than the store's")

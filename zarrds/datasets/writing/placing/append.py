@@ -43,7 +43,10 @@ _RERUN = (
 )
 # as the next chromosome does, whose positions are stored of another
 _AGAIN = "Pass on_overlap='append' if they stand for other things than the stored ones"
-_NONE = "If these labels need no order, as ids or members, pass on_unordered='append'; else sort the dataset first"
+_NONE = (
+    "If these labels need no order, as ids or members, pass on_unordered='append' to zarrds.save; else sort the "
+    "dataset first (several inputs: give them in this order)"
+)
 
 
 def place_labels(
@@ -190,6 +193,7 @@ def check_sizes(
     *,
     region: Mapping[Any, slice] | None = None,
     append_dim: Hashable | None = None,
+    mend: str | None = None,
 ) -> None:
     """Check that a variable has the store's dimensions, in any order, and its sizes.
 
@@ -201,6 +205,8 @@ def check_sizes(
         The part of the stored variable that the new one must have the size of; slices have start and stop.
     append_dim : hashable, optional
         The dimension along which any size is right.
+    mend : str, optional
+        For the message.
 
     Raises
     ------
@@ -218,14 +224,14 @@ def check_sizes(
             expected[dim] = part.stop - part.start
     different = [dim for dim in stored.dims if dim != append_dim and expected[dim] != new.sizes[dim]]
     if different:
+        if mend is None and append_dim is not None:
+            mend = _size_mend(different, expected, new)
         raise LabelError(
             f"variable {name!r} already exists with different dimension sizes",
             key=str(name),
             expected={dim: expected[dim] for dim in different},
             found={dim: new.sizes[dim] for dim in different},
-            mend=_size_mend(different, expected, new)
-            if append_dim is not None
-            else _region_mend(different, stored, new, region or {}),
+            mend=mend or _region_mend(different, stored, new, region or {}),
         )
 
 
@@ -332,7 +338,8 @@ def _refuse_twice(dim: Hashable, keys: Array, shown: Array) -> None:
             "new labels occur more than once",
             key=str(dim),
             found=f"{label_text(shown[twice][0])} again at position {int(np.argmax(twice))}",
-            mend="If they stand for several things, as the records of one site do, pass on_overlap='append'",
+            mend="If they stand for several things, as the records of one site do, "
+            "pass on_overlap='append' to zarrds.save",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -70,13 +70,14 @@ def other_labels(plain: PlainDataset, stored: StoredGroup, dims: Set[Hashable]) 
             )
         # also levels that are no index in the dataset become one in the store
         if dim in dims and all(level in plain.dataset.variables for level in there):
-            found[dim] = (_tuples(stored.variables, there), _tuples(plain.dataset.variables, there))
+            pairs = [_level(level, plain.dataset, stored) for level in there]
+            found[dim] = _joined(*(one for one, _ in pairs)), _joined(*(other for _, other in pairs))
     for dim, roles in stored.notes.companions.items():
         ends = roles.get("bounds") if dim in dims and dim in plain.dataset.variables else None
         if ends is not None and ends in plain.dataset.variables:
             # intervals are the same if both ends are, not if their middles are
-            pairs = [v[ends].values for v in (stored.variables, dict(plain.dataset.variables))]
-            found[dim] = _joined(*pairs[0].T), _joined(*pairs[1].T)
+            bounds = [v[ends].values for v in (stored.variables, dict(plain.dataset.variables))]
+            found[dim] = _joined(*bounds[0].T), _joined(*bounds[1].T)
     for dim, index in plain.ranges.items():
         if dim in stored.notes.ranges:
             found[dim] = (np.arange(sizes[dim]), np.asarray(index))
@@ -95,11 +96,13 @@ def categories_of(
     return every.take(codes[0]), every.take(codes[1])  # of which -1 is the last
 
 
-def _tuples(variables: Mapping[Hashable, xr.Variable] | Mapping[str, xr.Variable], levels: Iterable[str]) -> Labels:
-    return _joined(*(dict(variables)[level].values for level in levels))
+def _level(level: str, dataset: xr.Dataset, stored: StoredGroup) -> tuple[Labels, Labels]:
+    """The stored and the new labels of a level of a MultiIndex."""
+    pair = stored.variables[level].values, dataset.variables[level].values
+    return categories_of(level, pair, dataset, stored) if level in stored.categories else pair
 
 
-def _joined(*arrays: np.ndarray[Any, Any]) -> Labels:
+def _joined(*arrays: Labels) -> Labels:
     """Tuples of the elements of several arrays."""
     return pd.MultiIndex.from_arrays(list(arrays)).to_numpy()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -74,6 +74,8 @@ def stays(
             return False
         if how.mode == "a-" and not is_coordinate:
             return True
+        if others := [dim for dim in there.dims if variable.sizes.get(dim) != there.sizes[dim]]:
+            check_sizes(name, there, variable, mend=_beside(how.append_dim, others, stored))
         return _is_stored(name, variable, stored, region, "labels" if is_coordinate else "values")
     if set(there.dims) & set(region):
         if not (is_coordinate or says_where(name, there) or says_where(name, variable)):
@@ -81,6 +83,19 @@ def stays(
         return _is_stored(name, variable, stored, region, "labels")
     check_sizes(name, there, variable)
     return is_coordinate and _is_same(name, variable, stored, how.mode)
+
+
+def _beside(append_dim: Hashable, others: Sequence[Hashable], stored: StoredGroup) -> str:
+    """What to do where an append brings other sizes along dimensions of what stays."""
+    grid = {dim for v in stored.variables.values() if append_dim in v.dims for dim in v.dims}
+    named = ", ".join(repr(str(dim)) for dim in others)
+    if not grid.isdisjoint(others):
+        return f"Bring the dataset to the labels of the store along {named} first, with .reindex or .sel"
+    # as the profiles of ragged arrays, whose elements lie along another dimension
+    return (
+        f"An append goes along one dimension. If {named} is to grow as well, append what has it by itself, and leave "
+        f"it out here, .drop_dims({list(map(str, others))}); else give the dataset what the store has"
+    )
 
 
 def _is_stored(

@@ -14,7 +14,7 @@ import zarr
 
 import zarrds
 from tests.datasets.samples import Format, files, load, variants
-from zarrds.errors import EncodingError, LabelError
+from zarrds.errors import EncodingError, InvalidKeyError, LabelError
 
 # attributes, numbers that are stored, numbers that no reader can decode in the middle of others
 UNDECODABLE: dict[str, tuple[dict[str, Any], list[float], list[float]]] = {
@@ -199,4 +199,23 @@ def test_names_that_are_none(path: Path, name: Any, role: str) -> None:
     for how in ({"mode": "a"}, {"append_dim": "x"}, {"region": {"x": slice(0, 1)}}):
         with pytest.raises(zarrds.errors.ZarrdsError):
             zarrds.save(named(name), path, **how)
+    assert files(path) == before
+
+
+@pytest.mark.parametrize("name", ["zarr.json", ".zgroup", "a/.zarray", "zarr.json/a"])
+def test_groups_that_would_lie_where_documents_do(path: Path, name: str, zarr_format: Format) -> None:
+    """The advice was to remove the file, which is the store's own document."""
+    part = xr.Dataset({"v": ("t", [1.0])})
+    with pytest.raises(InvalidKeyError, match="no array or group can be called so"):
+        zarrds.save(xr.DataTree.from_dict({name: part}), path, zarr_format=zarr_format)
+    assert not path.exists()
+    zarrds.save(part, path, zarr_format=zarr_format)
+    before = files(path)
+    with pytest.raises(InvalidKeyError) as caught:
+        zarrds.save(part, path, group=name)
+    assert (caught.value.key, caught.value.path) == (name.removesuffix("/a"), str(path))
+    for create in (zarrds.create_group, zarrds.create_array):
+        options: dict[str, Any] = {"shape": 3, "dtype": "i4"} if create is zarrds.create_array else {}
+        with pytest.raises(InvalidKeyError, match="no array or group can be called so"):
+            create(path, path=name, zarr_format=zarr_format, **options)
     assert files(path) == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from zarrds.errors import ZarrdsError
+from zarrds.errors import InvalidKeyError, ZarrdsError
 from zarrds.metadata.attributes import with_noted_floats
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import MEMBER
@@ -13,7 +13,7 @@ from zarrds.metadata.fetched import prefetched
 from zarrds.metadata.fields import MALFORMED, Raw, has_bare
 from zarrds.metadata.formats import Format, spec_of
 from zarrds.metadata.model import Formatted, Node
-from zarrds.metadata.nodes.documents import keys_of, no_store, root_keys, spec_there
+from zarrds.metadata.nodes.documents import DOCUMENTS, keys_of, no_store, root_keys, spec_there
 from zarrds.storage.protocol import Store, path_below
 
 __all__ = ["Changed", "documents_of_change", "documents_of_store", "is_same_document", "raws_of", "strict_raw"]
@@ -42,7 +42,13 @@ class Changed(NamedTuple):
 
 
 def raws_of(nodes: Mapping[str, Node]) -> dict[str, Raw]:
-    """The parsed documents of nodes, by path. Raises `ZarrdsError` for what their format cannot hold."""
+    """The parsed documents of nodes, by path.
+
+    Raises `ZarrdsError` for names that no node can have, and for what their format cannot hold.
+    """
+    for path in nodes:
+        if path.rpartition("/")[2] in DOCUMENTS:  # it would be the folder where a file is, and the other way round
+            raise InvalidKeyError("no array or group can be called so", key=path, mend="Give it another name")
     return {path: spec_of(node).to_raw(with_noted_floats(node)) for path, node in nodes.items()}
 
 

@@ -349,3 +349,17 @@ def test_bounds_of_times_that_are_no_times(
     assert zarrds.verify(path).ok
     if isinstance(values, np.ndarray) and values.dtype.kind in "bif":
         np.testing.assert_array_equal(xr.open_zarr(path).b[:2], values)  # other readers see no times either
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("flags", [np.ones((2, 2), bool), np.arange(4).reshape(2, 2), np.array([["a", "b"]] * 2)])
+def test_bounds_that_are_no_times_stay_apart(flags: np.ndarray[Any, Any], zarr_format: Any) -> None:
+    """When variables are added later, with their labels, which name the bounds that are not saved again."""
+    ds = xr.Dataset({"flags": (("t", "n"), flags)}, {"t": pd.date_range("2000-01-01", periods=2)})
+    ds.t.attrs["bounds"] = "flags"
+    store = zarrds.MemoryStore()
+    zarrds.save(ds, store, zarr_format=zarr_format)
+    more = ds.assign(v=("t", [1, 2]))
+    for names in (["v"], ["t"], ["flags"]):
+        zarrds.save(more[names], store, mode="a")
+        xr.testing.assert_identical(open_zarrds(store).load(), more)

@@ -105,6 +105,11 @@ def with_variable_attributes(before: ArrayMetadata, there: xr.Variable, new: xr.
 
 
 def _apart(before: ArrayMetadata, new: xr.Variable) -> dict[str, Any]:
-    """Those of new attributes that readers would go by, and are not to: also of what is stored as pandas has it."""
+    """Those of new attributes that readers would go by, and are not to: also of what is stored as pandas has it.
+
+    What the store has apart stays so: the new variable may come without the one that its attribute names.
+    """
     description = note_of(before, PANDAS)
-    return set_apart(new, spec_of(before), description if isinstance(description, dict) else None)
+    stored = apart_attributes(before)
+    kept = {name: new.attrs[name] for name in stored if name in new.attrs and is_same(new.attrs[name], stored[name])}
+    return kept | set_apart(new, spec_of(before), description if isinstance(description, dict) else None)

@@ -12,7 +12,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.samples import files, load
-from zarrds.errors import EncodingError, LabelError
+from zarrds.errors import EncodingError, LabelError, QueryError
 
 
 def model(day: int, n: int = 3) -> xr.Dataset:
@@ -120,3 +120,14 @@ def test_a_data_frame(path: Path) -> None:
         zarrds.save(frame, path)  # type: ignore[arg-type]  # as somebody does who comes from pandas
     zarrds.save(frame.to_xarray(), path)
     assert load(path).identical(frame.to_xarray())
+
+
+def test_dimensions_that_are_misspelt_elsewhere(path: Path) -> None:
+    zarrds.save(model(0), path)
+    with pytest.raises(EncodingError, match=r"'tiem' that there is not.*Did you mean 'time'\?$"):
+        zarrds.save(model(0), path, mode="w", chunks={"tiem": 5})
+    with pytest.raises(LabelError, match=r"\['tiem'\].*Did you mean 'time'\?$"):
+        zarrds.save(model(0), path, region={"tiem": slice(0, 1)})
+    with pytest.raises(QueryError, match=r"found 'tiem'\. Did you mean 'time'\?$"):
+        zarrds.aggregate(path, "tas", "mean", dim="tiem")
+    assert load(path).identical(model(0))

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from zarrds.arguments import check_texts, hashables_of
+from zarrds.arguments import check_texts, hashables_of, nearest
 from zarrds.chunk_statistics.building import MAX_CHUNKS
 from zarrds.chunk_statistics.facts import sum_dtype_of
 from zarrds.codecs.base import AnyArray
@@ -143,7 +143,7 @@ def _dims(data: xr.Variable, dim: Any) -> tuple[Hashable, ...]:
         return data.dims
     asked = hashables_of(dim=dim if isinstance(dim, Iterable) else [dim])
     for each in asked - set(data.dims):
-        raise QueryError("the variable has no such dimension", expected=f"some of {data.dims}", found=repr(each))
+        raise QueryError("the variable has no such dimension", found=repr(each), mend=nearest(each, data.dims))
     return tuple(each for each in data.dims if each in asked)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.arguments import warn
+from zarrds.arguments import nearest, warn
 from zarrds.compat.xarray_internals import is_chunked, with_variables
 from zarrds.datasets.encoding.chunks import BY_DIMENSION, chunks_beside
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
@@ -55,7 +55,7 @@ def with_chunks(parts: Parts, chunks: Mapping[Any, Any]) -> Parts:
     dims = {dim for _, dataset, _ in parts for dim in dataset.dims}
     for dim, size in chunks.items():
         if dim not in dims:
-            raise EncodingError(f"chunks names a dimension {dim!r} that there is not", found=sorted(map(str, dims)))
+            raise EncodingError(f"chunks names a dimension {dim!r} that there is not", mend=nearest(dim, dims))
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or not (size >= 1 or size == -1):
             raise EncodingError(
                 f"chunks[{dim!r}] is wrong", expected="a positive integer, or -1", found=f"{size!r:.80}"

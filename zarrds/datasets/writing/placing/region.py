@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from zarrds.arguments import nearest
 from zarrds.datasets.encoding.exact.comparison import Labels, comparable, label_text, positions_of
 from zarrds.datasets.writing.changes import UpdateOptions
 from zarrds.datasets.writing.placing.append import check_same_labels, check_sizes, is_labelled
@@ -94,9 +95,8 @@ def resolve_region(
     if unknown := [dim for dim in region if dim not in dataset.dims]:
         raise LabelError(
             f"all keys in ``region`` are not in Dataset dimensions: the dataset does not have {unknown!r}",
-            expected=f"some of {list(dataset.dims)}",
             found=list(region),
-            mend=expand_hint(dataset, unknown),
+            mend=expand_hint(dataset, unknown) or nearest(unknown[0], dataset.dims),
         )
     resolved = {str(dim): _resolve(dim, part, dataset, stored) for dim, part in region.items()}
     _check_variables(dataset, resolved, stored.variables, append_dim, dataset.xindexes if labels is None else labels)

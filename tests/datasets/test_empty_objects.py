@@ -53,3 +53,43 @@ def test_times_with_a_zone_of_which_none_is_left() -> None:
     opened = xr.open_dataset(store, engine="zarrds").load()
     assert opened.v.isnull().all()
     zarrds.save(opened, zarrds.MemoryStore())
+
+
+_NOTHING: dict[str, Any] = {
+    "objects": np.empty(0, object),
+    "text": np.empty(0, "U3"),
+    "floats": np.empty(0),
+    "times": np.empty(0, "M8[s]"),
+    "bytes": np.empty(0, "S3"),
+}
+_LATER: dict[str, list[Any]] = {
+    "nothing": [None, None],
+    "NaN": [np.nan, np.nan],
+    "pd.NA": [pd.NA, pd.NA],
+    "booleans": [True, None],
+    "integers": [2**60, None],
+    "bytes": [b"longer", None],
+    "text": ["longer", None],
+    "dates": [*xr.date_range("2000-02-29", periods=2, calendar="all_leap", use_cftime=True)],
+}
+
+
+@pytest.mark.filterwarnings("ignore:variable .* is a dask array with dtype=")
+@pytest.mark.parametrize("shape", [(2,), (2, 2)], ids=str)
+@pytest.mark.parametrize("later", _LATER)
+@pytest.mark.parametrize("first", _NOTHING)
+def test_dask_objects_are_the_first_of_an_array(first: str, later: str, shape: tuple[int, ...]) -> None:
+    """As those in memory are."""
+    dims, values = ("t", "y")[: len(shape)], np.empty(shape, object)
+    values[:] = np.array(_LATER[later], object).reshape((2,) + (1,) * (len(shape) - 1))
+    nothing = _NOTHING[first].reshape((0, *shape[1:]))
+    found = []
+    for chunks in (None, {"t": 1}):
+        store = zarrds.MemoryStore()
+        zarrds.save(xr.Dataset({"v": (dims, nothing)}), store)
+        new = xr.Dataset({"v": (dims, values)})
+        zarrds.save(new if chunks is None else new.chunk(chunks), store, append_dim="t")
+        found.append(xr.open_dataset(store, engine="zarrds").v.values.astype(object).ravel().tolist())
+    present = [value for value in values.ravel().tolist() if not pd.isna(value)]
+    assert [[value for value in each if not pd.isna(value)] for each in found] == [present, present]
+    assert [len(each) for each in found] == [values.size] * 2

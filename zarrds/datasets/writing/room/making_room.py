@@ -81,6 +81,8 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             continue
         if not is_part and (alike := _in_the_form_stored(name, variable, there, described, stored)) is not variable:
             changed[name] = variable = alike
+        if not there.size and _are_unknown_objects(variable, stored.arrays[key]):
+            changed[name] = variable = computed_to_see(name, variable, "what its objects are")
         # not `Dataset.indexes`: not all can be indexes of pandas
         is_first = is_label and not is_part and not there.size
         firsts = _made_by_the_first(key, variable, xindexes[name].to_pandas_index() if is_first else None, stored)
@@ -193,9 +195,17 @@ def _looked_at_for(
     is_other = bool(described) and not noted.startswith("Float")
     is_other |= there.dtype.kind in "bSmM"  # which floats are only if they are all missing
     is_unsure = kind == "f" and (is_text or is_other)
-    if kind == "O" and noted == "StringDType" and "missing" not in described:
+    if kind == "O" and (is_text or noted == "StringDType") and "missing" not in described:
         is_unsure = kind_of_first(variable)[0] == "empty"
     return "whether any of it is there" if is_unsure else None
+
+
+def _are_unknown_objects(variable: xr.Variable, metadata: ArrayMetadata) -> bool:
+    """Whether dask objects may be others than an array without elements is made for: text is added block by block."""
+    if variable.dtype != object or not is_chunked(variable):
+        return False
+    is_text = metadata.data_type.name == "string" or metadata.data_type.dtype.kind == "U"
+    return not (is_text and may_be_text(variable))
 
 
 def _nothing_of(

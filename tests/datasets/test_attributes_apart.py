@@ -363,3 +363,13 @@ def test_bounds_that_are_no_times_stay_apart(flags: np.ndarray[Any, Any], zarr_f
     for names in (["v"], ["t"], ["flags"]):
         zarrds.save(more[names], store, mode="a")
         xr.testing.assert_identical(open_zarrds(store).load(), more)
+
+
+@pytest.mark.parametrize("flags", [np.ones((2, 2), bool), np.arange(4).reshape(2, 2)])
+def test_bounds_that_are_no_times_come_after_their_times(flags: np.ndarray[Any, Any]) -> None:
+    ds = xr.Dataset({"flags": (("t", "n"), flags)}, {"t": pd.date_range("2000-01-01", periods=2)})
+    ds.t.attrs["bounds"] = "flags"
+    store = zarrds.MemoryStore()
+    zarrds.save(ds[["t"]], store)
+    zarrds.save(ds, store, mode="a")
+    xr.testing.assert_identical(open_zarrds(store).load(), ds)

@@ -26,7 +26,7 @@ from zarrds.datasets.writing.room.growing import Grown, as_wide_as_stored, grown
 from zarrds.datasets.writing.room.integers.marked import roomier_integers
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError, StoreExistsError, locating
-from zarrds.metadata.attributes import ATTRIBUTES, MARKERS, with_more_noted
+from zarrds.metadata.attributes import ATTRIBUTES, MARKERS, apart_attributes, with_more_noted
 from zarrds.metadata.extension import marks_of, note_of, with_marks, with_new_id, with_note
 from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.model import ArrayMetadata
@@ -146,6 +146,9 @@ def _described(names: Collection[str], writing: _Writing) -> dict[str, ArrayChan
     for name in names:
         there, before = stored.variables[name], stored.arrays[name]
         after = _with_notes_given(name, with_given_attributes(before, there, variables[name]), writing.plain)
+        if "bounds" in apart_attributes(after).keys() - variables[name].attrs.keys():
+            # what they name is there by now, and is no times
+            after = replace(after, attributes={k: v for k, v in after.attributes.items() if k != "bounds"})
         if after != before:
             part = variables[name].isel({dim: slice(0, 0) for dim in there.dims[:1]})
             encoded = encode_like(name, part, there, before)

@@ -34,7 +34,7 @@ from zarrds.datasets.writing.room.kind_stored import in_the_kind_stored, is_null
 from zarrds.datasets.writing.room.made import Made
 from zarrds.datasets.writing.room.missing_text import bytes_with_missing, marked_otherwise, text_with_missing
 from zarrds.datasets.writing.room.other_dates import in_dates_stored
-from zarrds.datasets.writing.room.untyped import first_categories, may_be_untyped, retyped, typed
+from zarrds.datasets.writing.room.untyped import first_categories, holds_some, may_be_untyped, retyped, typed
 from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.objects import missing_name
@@ -95,8 +95,11 @@ def with_room(stored: StoredGroup, dataset: xr.Dataset) -> tuple[StoredGroup, xr
             continue  # at once: these may be large
         if is_chunked(variable):
             reason = _looked_at_for(variable, there, stored.arrays[key], described, is_untyped=is_untyped)
-            if reason is None or (kind == "f" and not is_untyped and _begins_with_some(variable)):
+            if reason is None:
                 continue
+            is_other = not is_untyped or holds_some(there, described.get("missing"))
+            if kind == "f" and is_other and _begins_with_some(variable):
+                continue  # which is refused
             changed[name] = variable = computed_to_see(name, variable, reason)
         if (other := in_the_kind_stored(key, variable, there, described, stored)) is not None:
             changed[name] = variable = other
@@ -184,7 +187,7 @@ def _looked_at_for(
         # which of them floats hold exactly is seen of each
         is_held = noted[0] != "F" and np.can_cast(variable.dtype, stored.dtype)
         return None if is_held else "how large its integers are"
-    if is_untyped and kind in "biufSmM":
+    if is_untyped and kind in "biuSmM":
         return "what the store's objects, of which none is there, become"
     if kind in "OT" and stored.dtype.kind in "US":
         return "how long its texts are"

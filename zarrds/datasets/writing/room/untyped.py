@@ -36,7 +36,7 @@ from zarrds.metadata.fields import JSON, JSONObject
 from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata, CodecObject
 
-__all__ = ["first_categories", "may_be_untyped", "retyped", "typed"]
+__all__ = ["first_categories", "holds_some", "may_be_untyped", "retyped", "typed"]
 
 _NONE = object()
 _INFERRED = ("boolean", "integer", "floating", "bytes", "datetime", "datetime64", "timedelta", "timedelta64", "period")
@@ -85,7 +85,7 @@ def typed(
     # which is missing as pd.NA, of what is noted as pandas' text
     missing = pd.NA if str(described["dtype"]).startswith("string") else missing_value(described)
     new = _flat(variable, missing if there.size else _NONE)
-    if new is None or _holds_some(there, described.get("missing")):
+    if new is None or holds_some(there, described.get("missing")):
         return None
     check_rewritable(name, there.size * 8)
     return _of_kind(name, new, to_plain(new), there, metadata)
@@ -225,7 +225,7 @@ def _flat(variable: xr.Variable, missing: Any) -> Any:
     return np.concatenate([[missing], values]) if has_missing else values
 
 
-def _holds_some(there: xr.Variable, mark: JSON) -> bool:
+def holds_some(there: xr.Variable, mark: JSON) -> bool:
     """Whether any text is stored; what is missing is `mark` there."""
     return any(not np.all(is_missing(block) | (block == mark)) for block in blocks_of(there))
 

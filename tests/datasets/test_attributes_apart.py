@@ -373,3 +373,14 @@ def test_bounds_that_are_no_times_come_after_their_times(flags: np.ndarray[Any, 
     zarrds.save(ds[["t"]], store)
     zarrds.save(ds, store, mode="a")
     xr.testing.assert_identical(open_zarrds(store).load(), ds)
+
+
+@pytest.mark.parametrize("values", [pd.array([1, None], dtype="Int32"), pd.Categorical(["a", "b"])])
+def test_units_of_no_times_are_seen_by_everybody(values: Any) -> None:
+    """Also of what is saved again: they were hidden from other readers."""
+    ds = xr.Dataset({"v": ("x", values, {"units": "K"})})
+    store = zarrds.MemoryStore()
+    for mode in ("w", "a"):
+        zarrds.save(ds, store, mode=mode)  # type: ignore[arg-type]  # a mode
+        assert zarrds.open_array(store, path="v").metadata.attributes["units"] == "K"
+        xr.testing.assert_identical(open_zarrds(store).load(), ds)

@@ -23,7 +23,7 @@ from zarrds.labels.kinds.table import added_attributes
 from zarrds.metadata.attributes import MARKERS, array_of
 from zarrds.metadata.fields import JSONObject
 from zarrds.metadata.formats import Format
-from zarrds.metadata.times import is_since
+from zarrds.metadata.times import CF_UNITS, is_since, unit_of
 
 __all__ = ["group_attributes_apart", "only_booleans", "set_apart"]
 
@@ -65,9 +65,15 @@ def set_apart(variable: xr.Variable, spec: Format, description: JSONObject | Non
             name.lower().startswith(NCZARR)
             or name in spec.RESERVED
             or (name == _COORDINATES and not isinstance(value, str))
-            or (name in _DECODED and (value is None or is_of_pandas or _is_idle(name, value, variable)))
+            or (name in _DECODED and (value is None or _is_idle(name, value, variable)))
+            or (name in _DECODED and is_of_pandas and (name != "units" or _are_of_times(value)))
         )
     }
+
+
+def _are_of_times(units: Any) -> bool:
+    """Whether readers may make times of numbers with such units; other ones are for everybody to see."""
+    return isinstance(units, str) and (is_since(units) or unit_of(units) in CF_UNITS)
 
 
 def only_booleans(name: str, variable: xr.Variable) -> xr.Variable:

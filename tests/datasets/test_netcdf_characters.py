@@ -225,3 +225,25 @@ def test_what_stands_where_nothing_was_written(tmp_path: Path, path: Path, encod
     with netCDF4.Dataset(made) as file:
         assert getattr(file["v"], "_FillValue", None) == (None if encoding else b" ")  # both xarray cannot write
         assert file["v"].dimensions == ("x", "STRING4")
+
+
+@pytest.mark.filterwarnings("ignore:encodings that came along")  # of those of which none is missing
+def test_what_stands_where_no_single_character_was_written(tmp_path: Path, path: Path, zarr_format: Format) -> None:
+    """As flags of quality are, beside numbers: missing ones stay missing in a netCDF file."""
+    with netCDF4.Dataset(source := tmp_path / "source.nc", "w") as file:
+        file.createDimension("x", 3)
+        file.createVariable("depth", "f4", "x")[:] = 1
+        for name, flags in {"flag": [b"1", b" ", b"4"], "all": [b"1", b"2", b"4"]}.items():
+            file.createVariable(name, "S1", "x", fill_value=b" ")[:] = np.array(flags, "S1")
+    with xr.open_dataset(source) as given:
+        zarrds.save(given, path, zarr_format=zarr_format)
+        zarrds.save(load(path, "zarrds"), again := path.with_name("again.zarr"), zarr_format=zarr_format)
+        for store in (path, again):
+            found = load(store, "zarrds")
+            xr.testing.assert_identical(found, given.load())
+            found.to_netcdf(made := tmp_path / "made.nc")
+            with xr.open_dataset(made) as read:
+                xr.testing.assert_identical(read, given)
+            zarrds.export(store, made, overwrite=True)
+            with xr.open_dataset(made) as read:
+                xr.testing.assert_identical(read, given)

@@ -187,10 +187,11 @@ def characters_dim(metadata: ArrayMetadata, beside: Iterable[ArrayMetadata], tak
     length = metadata.data_type.dtype.itemsize
     usual = _CHAR_DIM.format(length)
     noted = noted_characters(metadata)
-    if noted is not None and noted.dimension not in taken and _can_be_kept(noted.dimension, usual):
-        alike = [each.data_type.dtype for each in beside if _is_noted_so(each, noted.dimension)]
+    name = None if noted is None else noted.dimension
+    if name is not None and name not in taken and _can_be_kept(name, usual):
+        alike = [each.data_type.dtype for each in beside if _is_noted_so(each, name)]
         if all(dtype.itemsize == length for dtype in alike):
-            return noted.dimension
+            return name
     return next(dim for i in count() if (dim := f"{usual}_{i}" if i else usual) not in taken)
 
 

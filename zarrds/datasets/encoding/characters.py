@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from zarrds.metadata.extension import note_of
-from zarrds.metadata.fields import JSONObject
+from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = ["CHARACTERS", "OF_CHARACTERS", "Characters", "characters_of", "encoding_of_text", "noted_characters"]
@@ -27,8 +27,8 @@ class Characters:
 
     Attributes
     ----------
-    dimension : str
-        The name of the last dimension there.
+    dimension : str or None
+        The name of the last dimension there; None of single characters, which have none of their own.
     length : int
         Its size.
     encoding : str or None
@@ -37,16 +37,19 @@ class Characters:
         The character that stands where nothing was written.
     """
 
-    dimension: str
+    dimension: str | None
     length: int
     encoding: str | None = None
     fill_value: str | None = None
 
     def to_json(self) -> JSONObject:
         """As it is noted."""
-        text = {} if self.encoding is None else {"encoding": self.encoding}
-        fill_value = {} if self.fill_value is None else {"fill_value": self.fill_value}
-        return {"dimension": self.dimension, "length": self.length, **text, **fill_value}
+        said: Raw = {} if self.dimension is None else {"dimension": self.dimension, "length": self.length}
+        if self.encoding is not None:
+            said["encoding"] = self.encoding
+        if self.fill_value is not None:
+            said["fill_value"] = self.fill_value
+        return said
 
 
 def characters_of(encoding: Mapping[str, Any]) -> Characters | None:
@@ -57,10 +60,11 @@ def characters_of(encoding: Mapping[str, Any]) -> Characters | None:
     >>> characters_of({"dtype": np.dtype("S1"), "char_dim_name": "strlen", "original_shape": (3, 8)})
     Characters(dimension='strlen', length=8, encoding=None, fill_value=None)
     """
-    shape = encoding.get("original_shape")
-    if not isinstance(shape, tuple) or not shape or not _is_single(encoding.get("dtype")):
+    if not _is_single(encoding.get("dtype")):
         return None
-    length = int(shape[-1]) if isinstance(shape[-1], np.integer) else shape[-1]
+    shape = encoding.get("original_shape")
+    length = shape[-1] if isinstance(shape, tuple) and shape else None
+    length = int(length) if isinstance(length, np.integer) else length
     fill_value = encoding.get("_FillValue")
     character = fill_value.decode("latin-1") if isinstance(fill_value, bytes) else None
     return _checked(encoding.get("char_dim_name"), length, encoding.get("_Encoding"), character)
@@ -68,9 +72,11 @@ def characters_of(encoding: Mapping[str, Any]) -> Characters | None:
 
 def _checked(name: Any, length: Any, text: Any, character: Any) -> Characters | None:
     """What is said of characters, if that can be."""
+    is_character = isinstance(character, str) and len(character) == 1 and character <= "\xff"
+    if name is None and is_character:
+        return Characters(None, 1, None, character)
     if not isinstance(name, str) or type(length) is not int or length < 0:
         return None
-    is_character = isinstance(character, str) and len(character) == 1 and character <= "\xff"
     encoding = text if isinstance(text, str) and _is_encoding(text) else None
     return Characters(name, length, encoding, character if is_character else None)
 
@@ -106,10 +112,13 @@ def encoding_of_text(
     the `group` has something of that name by now, an array or a dimension, it would be taken for the characters.
     """
     noted = noted_characters(metadata)
+    if noted is not None and noted.dimension is None:
+        is_single = metadata.data_type.dtype == _CHARACTER
+        return {**encoding, **({"dtype": _CHARACTER, "_FillValue": _as_bytes(noted)} if is_single else {})}
     if noted is not None and not any(noted.dimension in (name, *_dimensions(each)) for name, each in group.items()):
         text: dict[str, Any] = {} if noted.encoding is None else {"_Encoding": noted.encoding}
         if noted.fill_value is not None and not text:  # which xarray cannot write beside an encoding
-            text["_FillValue"] = np.bytes_(noted.fill_value.encode("latin-1"))
+            text["_FillValue"] = _as_bytes(noted)
         shape = (*metadata.shape, noted.length)
         # no serializer of text: bytes are made of it
         kept = {key: value for key, value in encoding.items() if key != "serializer"}
@@ -120,3 +129,7 @@ def encoding_of_text(
 
 def _dimensions(metadata: ArrayMetadata) -> tuple[str | None, ...]:
     return metadata.dimension_names or ()
+
+
+def _as_bytes(noted: Characters) -> np.bytes_:
+    return np.bytes_((noted.fill_value or "").encode("latin-1"))

@@ -161,6 +161,8 @@ class _Maker:
             return variable
         if not is_asked:
             self._note(name, CHARACTERS, characters.to_json())
+        if characters.dimension is None:
+            return variable
         self._is_changed = True
         said = OF_CHARACTERS if characters.fill_value is None else {*OF_CHARACTERS, "_FillValue"}
         text = variable.copy(deep=False)

@@ -118,8 +118,8 @@ class Failing(Handler):
             self.send_header("Content-Length", str(path.stat().st_size))
             self.end_headers()
             return io.BytesIO(path.read_bytes()[:-1])
-        elif self.way == "no ranges" and "Range" in self.headers and path.exists():
-            self.send_error(416)
+        elif self.way.startswith("no ranges") and "Range" in self.headers and path.exists():
+            self.send_error(501 if self.way.endswith("501") else 416)
         elif self.way == "hides" and "/." in self.path:
             self.send_error(403)
         elif self.way == "gone" and not path.exists():
@@ -134,7 +134,7 @@ class Failing(Handler):
 
 
 @pytest.mark.parametrize("way", ["option", "mapper", "simplecache", "obstore"])
-@pytest.mark.parametrize("failing", ["busy", "breaks off", "no ranges", "gone", "hides", "a page"])
+@pytest.mark.parametrize("failing", ["busy", "breaks off", "no ranges", "no ranges: 501", "gone", "hides", "a page"])
 def test_what_other_clients_get_over(tmp_path: Path, way: str, failing: str) -> None:
     values = np.arange(600, dtype="int32").reshape(20, 30)
     made = xr.Dataset({"v": (("y", "x"), values)}, {"y": np.arange(20)})

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from zarrds.errors import EncodingError, StoreIOError, StoreNotFoundError, UnsupportedError, ZarrdsError
+from zarrds.storage.fsspec.caches import CACHES
+from zarrds.storage.fsspec.defaults import links_of, watch_references, with_defaults
+from zarrds.storage.fsspec.turns import asked_again
 from zarrds.storage.secrets import scrubbed, secrets_of, spellings, without_secrets
 
-__all__ = ["connected", "failure", "protocols_of", "showable", "status_of"]
+__all__ = ["ARCHIVES", "WEB", "connected", "failure", "protocols_of", "showable", "status_of"]
 
+ARCHIVES = frozenset({"libarchive", "tar", "zip"})
+WEB = frozenset({"http", "https", "sync-http", "sync-https"})
 _WEB_CLIENTS = ("aiohttp", "requests")
 _UNKNOWN_OPTION = re.compile(r"unexpected keyword argument '(\w+)'")
 
@@ -28,40 +33,55 @@ def connected(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
             mend="Install it (python -m pip install 'zarrds[remote]'), or copy the data and give a local path",
         ) from exc
     _check_protocols(url)
+    connect = partial(_connected, url_to_fs, url, options)
+    return asked_again(connect) if WEB & set(links_of(url)) else connect()
+
+
+def _connected(url_to_fs: Callable[..., tuple[Any, str]], url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     try:
         # what others write must be seen at once, so no listing is kept
-        system, root = url_to_fs(url, **{**_all_references(url), **options, "use_listings_cache": False})
+        system, root = url_to_fs(url, **{**with_defaults(url, options), "use_listings_cache": False})
+    except ZarrdsError as exc:
+        raise exc.located(path=without_secrets(url)) from None
     except Exception as exc:  # every package behind fsspec has errors of its own
         secrets = spellings(secrets_of([url, options]))
-        raise _unconnected(exc, secrets).located(path=without_secrets(url)) from showable(exc, secrets)
+        raise _unconnected(exc, url, secrets).located(path=without_secrets(url)) from showable(exc, secrets)
+    behind = system
+    while behind is not None:
+        watch_references(behind)
+        behind = behind.fs if protocols_of(behind) & CACHES else None
     return system, root
 
 
-def _all_references(url: str) -> dict[str, Any]:
-    """The option by which references are made of what says how (kerchunk's ``gen``), which fsspec else leaves out."""
-    is_one = url.startswith("reference://") and find_spec("jinja2") is not None
-    return {"simple_templates": False} if is_one else {}
-
-
-def _unconnected(exc: Exception, secrets: Iterable[str]) -> ZarrdsError:
-    found = scrubbed(str(exc), secrets)
+def _unconnected(exc: Exception, url: str, secrets: Iterable[str]) -> ZarrdsError:
+    found, links = scrubbed(str(exc), secrets), set(links_of(url))
     if isinstance(exc, FileNotFoundError):
+        reason = exc.__cause__
+        if links & WEB and isinstance(reason, Exception) and status_of(reason) not in (404, 410):
+            return failure(reason, "open", secrets)  # of whatever failed so says the client
         return StoreNotFoundError("nothing here", found=found, mend="Check the URL")
+    failed = failure(exc, "open", secrets)
+    if links & WEB and links & ARCHIVES and getattr(failed, "errno", None) not in (errno.EACCES, errno.EAGAIN):
+        return StoreIOError(
+            "cannot open: the archive cannot be read where it is",
+            found=f"{type(exc).__name__}: {found}",
+            mend="If the web server knows no ranges, or tells no length, put simplecache:: before its URL "
+            "(zip://t2m.zarr::simplecache::https://host/t2m.zip); else see whether it is an archive",
+        )
     if isinstance(exc, TypeError | ValueError | AttributeError):
         return EncodingError(
             "the URL, or its storage_options, cannot be used",
             found=f"{type(exc).__name__}: {found}",
             mend="The documentation of the package behind this kind of URL lists the options that it takes",
         )
-    return failure(exc, "open", secrets)
+    return failed
 
 
 def _check_protocols(url: str) -> None:
     from fsspec.registry import get_filesystem_class
 
-    *links, last = url.split("::")
-    for link in [*links, *([last] if "://" in last else [])]:
-        protocol = link.partition("://")[0]
+    links = url.split("::")
+    for protocol in links_of(url)[: None if "://" in links[-1] else -1]:
         try:
             get_filesystem_class(protocol)
         except ImportError as exc:
@@ -83,6 +103,14 @@ def _check_protocols(url: str) -> None:
 def protocols_of(system: Any) -> set[str]:
     """The names that its kind of URL may have."""
     return {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+
+
+def _of_the_client(exc: BaseException) -> BaseException:
+    """The error of a client of web servers that stands behind another, as where references cannot be followed."""
+    behind: BaseException | None = exc
+    while behind is not None and type(behind).__module__.partition(".")[0] not in _WEB_CLIENTS:
+        behind = behind.__cause__
+    return behind or exc
 
 
 def status_of(exc: BaseException) -> object:
@@ -113,7 +141,7 @@ def failure(exc: Exception, doing: str, secrets: Iterable[str]) -> ZarrdsError:
             mend="The documentation of the package behind this kind of URL lists the options that it takes",
         )
     reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-    status = status_of(exc)
+    status = status_of(asked := _of_the_client(exc))
     denied = isinstance(exc, PermissionError) or status in (401, 403)
     error = StoreIOError(
         f"cannot {doing}: {'permission denied' if denied else 'the file system refuses'}",
@@ -127,8 +155,8 @@ def failure(exc: Exception, doing: str, secrets: Iterable[str]) -> ZarrdsError:
         error.filename = without_secrets(exc.filename) if isinstance(exc.filename, str) else exc.filename
     if denied:
         error.errno = errno.EACCES
-    elif isinstance(status, int) and (status in (408, 429) or status >= 500):
+    elif isinstance(status, int) and (status in (408, 429) or (status >= 500 and status != 501)):
         error.errno = errno.EAGAIN
-    elif status is None and type(exc).__module__.partition(".")[0] in _WEB_CLIENTS:
+    elif status is None and type(asked).__module__.partition(".")[0] in _WEB_CLIENTS:
         error.errno = errno.EAGAIN  # there was no answer, or it broke off
     return error

@@ -20,8 +20,18 @@ from zarrds.errors import (
     ZarrdsError,
 )
 from zarrds.storage.found import Found, Info
-from zarrds.storage.fsspec.file_systems import connected, failure, protocols_of, showable, status_of
-from zarrds.storage.fsspec.refusals import does_not_list, read_only
+from zarrds.storage.fsspec.caches import CACHES, download, forget
+from zarrds.storage.fsspec.defaults import links_of
+from zarrds.storage.fsspec.file_systems import (
+    ARCHIVES,
+    WEB,
+    connected,
+    failure,
+    protocols_of,
+    showable,
+    status_of,
+)
+from zarrds.storage.fsspec.refusals import does_not_list, read_only, unfetched
 from zarrds.storage.fsspec.turns import repeated, turn_of
 from zarrds.storage.secrets import secrets_of, spellings, without_secrets
 
@@ -31,12 +41,8 @@ _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 # their sessions, the one file that they read from, or what they note of copies, are not made for several threads
 _ONE_AT_A_TIME = {"blockcache", "cached", "filecache", "ftp", "libarchive", "tar", "zip"}
-_HTTP = {"http", "https", "sync-http", "sync-https"}
-# keep copies, and give old ones for what was written anew or removed
-_CACHES = {"blockcache", "cached", "filecache", "simplecache"}
 # references are changed in the memory of this process alone, where that is lost
-_ARCHIVES = {"libarchive", "tar", "zip"}  # of which some fail in the middle of what is written
-_READ_ONLY = _HTTP | _CACHES | _ARCHIVES | {"reference"}
+_READ_ONLY = WEB | CACHES | ARCHIVES | {"reference"}  # of archives some fail in the middle of what is written
 _MAGIC = set("*?[")  # names with these would be taken for patterns, where a list of names is removed
 
 # a link that leads to the rest of what a folder holds
@@ -71,6 +77,8 @@ class Objects:
         Whether the file system is known to be.
     is_web : bool
         Whether they are a web server's, also behind a cache.
+    asks_web : bool
+        Whether they are read from a web server, also as parts of files or of archives there.
 
     Raises
     ------
@@ -92,6 +100,7 @@ class Objects:
     is_memory: bool
     is_read_only: bool
     is_web: bool
+    asks_web: bool
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         self.url = url
@@ -105,15 +114,17 @@ class Objects:
     def _connect(self) -> None:
         system, root = connected(self.url, self.options)
         protocols, self._served = protocols_of(system), system
-        while protocols_of(self._served) & _CACHES:
+        while protocols_of(self._served) & CACHES:
             self._served = self._served.fs
         self._pid = os.getpid()
         self._connection = system
         self._root = root.rstrip("/")
-        self.is_web = bool(protocols_of(self._served) & _HTTP)
+        self.is_web = bool(protocols_of(self._served) & WEB)
+        self.asks_web = bool(WEB & {*links_of(self.url), *getattr(self._served, "fss", ())})
         self._turns: AbstractContextManager[object] = threading.RLock() if protocols & _ONE_AT_A_TIME else nullcontext()
-        self._is_cache = bool(protocols & _CACHES)
+        self._is_cache = bool(protocols & CACHES)
         self._is_simple_cache = "simplecache" in protocols
+        self._keeps_parts = "blockcache" in protocols
         self.is_read_only = bool(protocols & _READ_ONLY)
         self.is_memory = "memory" in protocols
         self.place = without_secrets(self.url) if "::" in self.url else f"{min(protocols)}://{self._root.lstrip('/')}"
@@ -129,13 +140,7 @@ class Objects:
     @repeated
     def read(self, name: str) -> bytes | None:
         """Return all that an object holds, or None if there is no such object."""
-        with self._alone(name), self._calling("read") as system:
-            try:
-                data: bytes = system.cat_file(self._path(name))
-            except Exception as exc:
-                self._check_absent(name, exc)
-                return None
-        return data
+        return self._cat(name)
 
     def read_at_most(self, name: str, limit: int) -> bytes | None:
         """As `read`; but of an object of more than `limit` bytes only its beginning, of more than `limit` bytes."""
@@ -146,16 +151,15 @@ class Objects:
         """Return at most `length` bytes from `start` (from the end if negative), or None if there is no such object."""
         if length <= 0:
             return None if self.info(name) is None else b""
+        if start < 0 and self._is_cache:  # which know no ranges from the end
+            size = self._size(name) if self._keeps_parts else None
+            if size is None:
+                whole = self.read(name)
+                return None if whole is None else whole[start:][:length]
+            return self.read_range(name, max(size + start, 0), length)
         try:
-            with self._alone(name), self._calling("read") as system:
-                try:
-                    # a suffix in one request; its rest is cut off here, as few ask for less than all of it
-                    data: bytes = system.cat_file(
-                        self._path(name), start=start, end=None if start < 0 else start + length
-                    )
-                except Exception as exc:
-                    self._check_absent(name, exc)
-                    return None
+            # a suffix in one request; its rest is cut off here, as few ask for less than all of it
+            data = self._cat(name, start=start, end=None if start < 0 else start + length)
         except StoreIOError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 raise
@@ -166,11 +170,13 @@ class Objects:
             size = None
             with suppress(StoreIOError):
                 size = self._size(name)
-            if start < 0 and size:  # caches of whole files, and others, know no ranges from the end
+            if start < 0 and size:  # some know no ranges from the end
                 return self.read_range(name, max(size + start, 0), length)
             if size is None or not (size == 0 or start >= size):
                 raise
             return b""
+        if data is None:
+            return None
         if start < 0:
             return data[start:][:length]  # also if the server does not know ranges, and sent the whole
         if len(data) < length and start > 0 and len(data) == self._size(name):
@@ -323,13 +329,29 @@ class Objects:
 
     # how
 
+    def _cat(self, name: str, **part: int | None) -> bytes | None:
+        # simplecache would give one thread what another is still downloading
+        turn = turn_of(self._path(name)) if self._is_simple_cache else nullcontext()
+        with turn, self._calling("read") as system:
+            try:
+                if self._is_simple_cache:
+                    download(system, self._path(name))
+                data: bytes = system.cat_file(self._path(name), **part)
+            except Exception as exc:
+                self._check_absent(name, exc)
+                return None
+        return data
+
     def _check_absent(self, name: str, exc: Exception) -> None:
         """Raise what has failed, if it is not that there is no such object.
 
         Of whatever failed so say caches, and clients of web servers where they are asked for what is told of it.
         """
         if not self._says_absent(exc):
-            self._forget_half(name)
+            if self._is_cache:
+                forget(self._system, self._path(name))
+                if isinstance(exc, TypeError | IndexError):  # blockcache takes the error of a part for that part
+                    raise unfetched(exc) from exc
             raise exc
         reason = exc.__cause__
         if self.is_web and reason is not None and status_of(reason) not in (404, 410):
@@ -342,16 +364,6 @@ class Objects:
                     return
                 raise
             raise StoreIOError("the cache does not find what is there", found=str(exc), mend="Try again")
-
-    def _alone(self, name: str) -> AbstractContextManager[object]:
-        """Around a read through simplecache, which gives one thread what another is still downloading."""
-        return turn_of(self._path(name)) if self._is_simple_cache else nullcontext()
-
-    def _forget_half(self, name: str) -> None:
-        """Remove what simplecache keeps of a download that broke off, and would give for the whole from then on."""
-        if self._is_simple_cache:
-            with suppress(OSError, AttributeError, TypeError):
-                os.remove(self._system._check_file(self._path(name)))
 
     def _says_absent(self, exc: Exception) -> bool:
         return isinstance(exc, _ABSENT) or (self.is_web and status_of(exc) == 410)

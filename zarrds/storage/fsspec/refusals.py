@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+
 from zarrds.errors import ConflictError, InvalidKeyError, ReadOnlyError, StoreExistsError, StoreIOError
 from zarrds.storage.local.files import PARTIAL
 
-__all__ = ["does_not_list", "kept_name", "not_alone", "read_only", "stands_there"]
+__all__ = ["does_not_list", "kept_name", "not_alone", "read_only", "stands_there", "unfetched"]
 
 
 def not_alone() -> ConflictError:
@@ -53,3 +55,14 @@ def read_only(doing: str, *, is_cache: bool = False) -> ReadOnlyError:
         f"cannot {doing}: this file system can only be read",
         mend="Write to a local path or to an object store, and put it there by other means",
     )
+
+
+def unfetched(exc: Exception) -> StoreIOError:
+    """The error of who reads through a cache that was sent no part of a file."""
+    error = StoreIOError(
+        "cannot read: the cache could not fetch a part of what is there",
+        found=type(exc).__name__,
+        mend="Try again; if the server knows no ranges, take simplecache:: in the place of blockcache::",
+    )
+    error.errno = errno.EAGAIN
+    return error

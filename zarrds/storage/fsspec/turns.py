@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from zarrds.errors import StoreIOError
 
-__all__ = ["repeated", "turn_of"]
+__all__ = ["asked_again", "repeated", "turn_of"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,18 +36,24 @@ def turn_of(path: str) -> AbstractContextManager[object]:
     return _locks[hash(path) % len(_locks)]
 
 
+def asked_again(ask: Callable[[], T]) -> T:
+    """What is answered, asked again where a web server failed for the moment: fsspec's clients do not."""
+    for pause in _PAUSES:
+        try:
+            return ask()
+        except StoreIOError as error:
+            if error.errno != errno.EAGAIN:
+                raise
+        time.sleep(pause)
+    return ask()
+
+
 def repeated(ask: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """A method of `Objects` that asks again where a web server failed for the moment: its clients do not."""
+    """A method of `Objects` that asks a web server again; see `asked_again`."""
 
     @functools.wraps(ask)
     def ask_again(self: Any, /, *args: P.args, **options: P.kwargs) -> T:
-        for pause in _PAUSES if self.is_web else ():
-            try:
-                return ask(self, *args, **options)
-            except StoreIOError as error:
-                if error.errno != errno.EAGAIN:
-                    raise
-            time.sleep(pause)
-        return ask(self, *args, **options)
+        bound = functools.partial(ask, self, *args, **options)
+        return asked_again(bound) if self.asks_web else bound()
 
     return ask_again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,9 @@ import xarray as xr
 from zarrds.datasets.encoding.apart import group_attributes_apart, set_apart
 from zarrds.datasets.encoding.attributes import is_marker_renamed, with_marker_renamed
 from zarrds.datasets.reading.notes import PANDAS
+from zarrds.errors import MetadataError
+from zarrds.labels.kinds.plain import Description
+from zarrds.labels.kinds.table import added_attributes
 from zarrds.metadata.attributes import apart_attributes, typed_attributes, updated_attributes, with_attributes
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.extension import UNLIMITED, named_dims, note_of, with_note
@@ -109,7 +113,17 @@ def _apart(before: ArrayMetadata, new: xr.Variable) -> dict[str, Any]:
 
     What the store has apart stays so: the new variable may come without the one that its attribute names.
     """
-    description = note_of(before, PANDAS)
     stored = apart_attributes(before)
     kept = {name: new.attrs[name] for name in stored if name in new.attrs and is_same(new.attrs[name], stored[name])}
-    return kept | set_apart(new, spec_of(before), description if isinstance(description, dict) else None)
+    return kept | set_apart(new, spec_of(before), _description(before))
+
+
+def _description(metadata: ArrayMetadata) -> Description | None:
+    """What pandas needs of an array, as it is noted; None if that is nothing, or wrong, so that readers leave it out."""
+    noted = note_of(metadata, PANDAS)
+    if not isinstance(noted, dict):
+        return None
+    with suppress(MetadataError):
+        added_attributes(noted)
+        return noted
+    return None

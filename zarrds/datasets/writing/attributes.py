@@ -119,7 +119,7 @@ def _apart(before: ArrayMetadata, new: xr.Variable) -> dict[str, Any]:
 
 
 def _description(metadata: ArrayMetadata) -> Description | None:
-    """What pandas needs of an array, as it is noted; None if that is nothing, or wrong, so that readers leave it out."""
+    """What pandas needs of an array, as it is noted; None if that is nothing, or so wrong that readers leave it out."""
     noted = note_of(metadata, PANDAS)
     if not isinstance(noted, dict):
         return None

@@ -51,8 +51,9 @@ _DTYPE_SETTINGS = ("dtype", "astype", "encode_dtype", "decode_dtype")
 _NUMBER_KINDS = "biufcmM"
 # what NumPy and numcodecs raise in many ways; all else is passed on, since a signal's handler may raise what it likes
 _FAILED = (
-    ValueError, TypeError, RuntimeError, LookupError, ArithmeticError, AssertionError, AttributeError, MemoryError,
-)  # fmt: skip
+    *(ValueError, TypeError, RuntimeError, LookupError, ArithmeticError),
+    *(AssertionError, AttributeError, MemoryError),
+)
 
 
 def _make(name: str, entry: _Entry, configuration: JSONObject) -> Any:

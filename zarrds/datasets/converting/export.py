@@ -25,7 +25,6 @@ from zarrds.arrays.group import Group
 from zarrds.arrays.opening import open_group
 from zarrds.datasets.converting.netcdf import (
     Positions,
-    attributes_of,
     characters_dim,
     check_attributes,
     check_name,
@@ -37,6 +36,7 @@ from zarrds.datasets.converting.netcdf import (
 )
 from zarrds.datasets.converting.selection import positions_of
 from zarrds.datasets.description.of_store import unknown_variable
+from zarrds.datasets.encoding.attributes import attributes_of
 from zarrds.datasets.reading.notes import single_bytes
 from zarrds.datasets.reading.roles import with_coordinates_named
 from zarrds.engine.executor import Progress

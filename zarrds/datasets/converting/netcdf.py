@@ -13,17 +13,15 @@ from typing import Any
 import numpy as np
 
 from zarrds.arrays.array import Array
-from zarrds.datasets.encoding.attributes import decoded_attributes
+from zarrds.datasets.encoding.attributes import attributes_of
 from zarrds.datasets.encoding.characters import noted_characters
 from zarrds.datasets.encoding.enumerations import noted_enumeration
 from zarrds.engine.blocks import block_shape, blocks
 from zarrds.errors import EncodingError
-from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = [
     "Positions",
-    "attributes_of",
     "characters_dim",
     "check_attributes",
     "check_name",
@@ -251,11 +249,6 @@ def create_variable(group: Any, name: str, array: Array, dims: tuple[tuple[str, 
     variable.set_auto_chartostring(False)
     set_attributes(variable, array.path, attributes)
     return variable
-
-
-def attributes_of(metadata: ArrayMetadata) -> dict[str, Any]:
-    """The attributes of an array as netCDF has them, its fill value among them."""
-    return decoded_attributes(metadata, fill_value_is_mask=spec_of(metadata).IS_FILL_MISSING)
 
 
 def copy_values(array: Array, variable: Any, positions: Positions, advance: Callable[[int], Any] | None) -> None:

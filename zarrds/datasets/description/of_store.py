@@ -15,11 +15,10 @@ from zarrds.arguments import nearest
 from zarrds.datasets.description.model import Info, VariableInfo
 from zarrds.datasets.description.of_dataset import ends_of, index_kind
 from zarrds.datasets.description.stored import sizes_of_arrays
-from zarrds.datasets.encoding.attributes import decoded_attributes, visible_attributes
+from zarrds.datasets.encoding.attributes import attributes_of, visible_attributes
 from zarrds.display.codecs import codec_texts
 from zarrds.errors import VariableNotFoundError, ZarrdsError, locating
 from zarrds.metadata.extension import marks_of, unlimited_dims
-from zarrds.metadata.formats import spec_of
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata
 from zarrds.metadata.nodes.documents import Nodes, open_nodes
 from zarrds.metadata.nodes.lookup import get_node
@@ -146,7 +145,7 @@ def _variable(name: str, metadata: ArrayMetadata) -> VariableInfo:
         shards=shards,
         edges=metadata.edges,
         codecs=codec_texts(metadata.codecs),
-        attributes=decoded_attributes(metadata, fill_value_is_mask=spec_of(metadata).IS_FILL_MISSING),
+        attributes=attributes_of(metadata),
         nbytes=None if data_type.is_variable_length else prod(metadata.shape) * data_type.dtype.itemsize,
         is_complete=None if complete is None else all(map(int.__ge__, complete, metadata.shape)),
     )

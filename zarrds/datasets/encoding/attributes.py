@@ -19,11 +19,12 @@ from zarrds.metadata.attributes import MARKERS, SCALE, apart_attributes, typed_a
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.extension import N, note_of, with_note
 from zarrds.metadata.fields import JSON
-from zarrds.metadata.formats import Format
+from zarrds.metadata.formats import Format, spec_of
 from zarrds.metadata.model import ArrayMetadata, Node
 
 __all__ = [
     "NCZARR",
+    "attributes_of",
     "attributes_to_decode",
     "decoded_attributes",
     "give_back",
@@ -51,6 +52,11 @@ def attributes_to_decode(node: Node) -> dict[str, Any]:
     attributes = typed_attributes(node)
     hidden = [name for name in attributes if name.lower().startswith(NCZARR)]
     return {k: v for k, v in attributes.items() if k not in hidden} if hidden else attributes
+
+
+def attributes_of(metadata: ArrayMetadata) -> dict[str, Any]:
+    """As `decoded_attributes`, with the fill value among them where the format says so, as nobody asks otherwise."""
+    return decoded_attributes(metadata, fill_value_is_mask=spec_of(metadata).IS_FILL_MISSING)
 
 
 def decoded_attributes(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[str, Any]:

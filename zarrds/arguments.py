@@ -26,6 +26,7 @@ __all__ = [
     "check_texts",
     "hashables_of",
     "names_of",
+    "near_names",
     "nearest",
     "path_of_file",
     "text_of_path",
@@ -96,9 +97,15 @@ def nearest(name: object, there: Collection[object]) -> str:
     ("Did you mean 't2m'?", 'There is: t2m, time', 'There is none')
     """
     names = sorted(map(str, there))
-    if near := get_close_matches(str(name), names, n=3, cutoff=0.5):
-        return f"Did you mean {' or '.join(map(repr, near))}?"
+    if (near := near_names(name, names)) is not None:
+        return near
     return f"There is: {', '.join(names[:20])}{', …' if names[20:] else ''}" if names else "There is none"
+
+
+def near_names(name: object, there: Collection[str]) -> str | None:
+    """Those names that one which is not there is nearly, as a question; None if there are none."""
+    near = get_close_matches(str(name), sorted(there), n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(map(repr, near))}?" if near else None
 
 
 def check_given(**arguments: Any) -> None:

@@ -219,3 +219,73 @@ def test_groups_that_would_lie_where_documents_do(path: Path, name: str, zarr_fo
         with pytest.raises(InvalidKeyError, match="no array or group can be called so"):
             create(path, path=name, zarr_format=zarr_format, **options)
     assert files(path) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    {
+        "chunk": "Did you mean 'chunks'",
+        "shard": "Did you mean 'shards'",
+        "dtyp": "Did you mean 'dtype'",
+        "_Fillvalue": "Did you mean '_FillValue'",
+        "scale_facter": "Did you mean 'scale_factor'",
+        "compressor": "Use compressors",
+        "compression": "Use compressors",  # of netCDF4 and h5netcdf, as the next ones
+        "least_significant_digit": "numcodecs.quantize",
+        "significant_digits": "bitround",
+        "szip_coding": "no szip",
+    }.items(),
+)
+def test_keys_of_encodings_that_are_misspelt_or_of_another_engine(path: Path, given: str, meant: str) -> None:
+    with pytest.raises(EncodingError, match=f"at 'v'.*{meant}"):
+        zarrds.save(xr.Dataset({"v": ("x", [0.5, 1.0])}), path, encoding={"v": {given: 1}})
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", ["numpy", "dask"])
+@pytest.mark.parametrize(
+    ("values", "marker", "expected"),
+    [
+        (np.uint32([1, 2]), -1, "-1, which is no uint32"),
+        (np.int8([1, 2]), 200, "200, which is no int8"),
+        (np.array([0.5, 1.0]), "x", "'x', which is no float64"),
+        (np.array([0.5, 1.0]), {}, "{}, which is no float64"),
+        (np.array([0.5, 1.0]), 1j, "1j, which is no float64"),
+        (np.array([0.5, 1.0]), pd.NA, "<NA>, which is no float64"),
+        (np.array([True, False]), "x", "'x', which is no bool"),
+        (np.array([0, 1], "M8[ns]"), "x", "'x', which is no number, as which times are stored"),
+    ],
+)
+def test_markers_that_the_stored_dtype_cannot_have(
+    path: Path, values: Any, marker: Any, expected: str, kind: str
+) -> None:
+    ds = variants(xr.Dataset({"v": ("x", values)}))[kind]
+    with pytest.raises(EncodingError, match=rf"encoding\['_FillValue'\] is {expected}.*at 'v'.*Give one value"):
+        zarrds.save(ds, path, encoding={"v": {"_FillValue": marker}})
+    assert not path.exists()
+
+
+@pytest.mark.filterwarnings("ignore:variable 'v' will be stored as signed")  # of xarray
+def test_markers_of_the_other_sign_belong_to_unsigned(path: Path) -> None:
+    ds = xr.Dataset({"v": ("x", [200.0, np.nan])})
+    zarrds.save(ds, path, encoding={"v": {"dtype": "i1", "_Unsigned": "true", "_FillValue": 255}})
+    assert load(path).v.values.tolist()[0] == 200
+    assert np.isnan(load(path).v[1])
+
+
+@pytest.mark.parametrize("dtype", [[], np.dtype([]), "int7", 5, "category", "M8[ns]"])
+@pytest.mark.parametrize("values", [[0.5, 1.0], [1, 2], ["a", "b"], [True, False]])
+def test_dtypes_that_are_none(path: Path, dtype: Any, values: Any) -> None:
+    with pytest.raises(EncodingError, match=r"encoding\['dtype'\] is .*at 'v'\). Give one that such data can be"):
+        zarrds.save(xr.Dataset({"v": ("x", values)}), path, encoding={"v": {"dtype": dtype}})
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("values", [[0.5, 1.0], [1, 2], [True, False]])
+def test_numbers_as_objects_stay_as_they_are(path: Path, values: Any) -> None:
+    ds = xr.Dataset({"v": ("x", values)})
+    zarrds.save(ds, path, encoding={"v": {"dtype": object}})
+    ds.to_zarr(path.with_name("xarray.zarr"), encoding={"v": {"dtype": object}})
+    theirs = xr.open_dataset(path.with_name("xarray.zarr"), engine="zarr", chunks=None)
+    assert load(path).identical(theirs.load())
+    assert load(path).v.dtype == ds.v.dtype

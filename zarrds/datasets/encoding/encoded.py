@@ -107,14 +107,17 @@ def encoded_variable(new: NewVariable) -> tuple[xr.Variable, str | None]:
 
 def _by_order(name: str, variable: xr.Variable, encoding: dict[str, Any]) -> xr.Variable:
     """By the encoding that the user asked for, or an `EncodingError`."""
+    if (mismatch := misfit_of_order(variable, encoding)) is not None:
+        mend = "Give one that such data can be, convert the data first, or leave it out"
+        raise EncodingError(f"encoding['dtype'] {mismatch}", key=name, mend=mend)
     variable = _unmarked(name, variable, encoding, is_carried=False)
     if (problem := next(contradictions(variable, encoding), None)) is not None:
         key, why = problem
         mend = MENDS.get(key, "Give one value that the stored dtype has")
         raise EncodingError(f"encoding[{key!r}] {why}", key=name, mend=mend)
-    if (mismatch := misfit_of_order(variable, encoding)) is not None:
-        raise EncodingError(f"encoding['dtype'] {mismatch}", key=name, mend="Convert it first, or leave it out")
-    if encoding.get("dtype") is not None and np.dtype(encoding["dtype"]) == np.dtype(str):  # text of any length
+    asked = None if encoding.get("dtype") is None else np.dtype(encoding["dtype"])
+    # text of any length; of numbers objects say nothing, to xarray neither
+    if asked == np.dtype(str) or (asked == np.dtype(object) and variable.dtype.kind in "biufc"):
         del encoding["dtype"]
     return _first_possible(name, variable, _orders(variable, encoding))
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from zarrds.arguments import near_names
 from zarrds.arrays.layout import data_type_of, new_array_metadata
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
 from zarrds.datasets.encoding.attributes import missing_fill_value, take_fill_value, with_marker_renamed
@@ -46,6 +47,15 @@ _INSTEAD = {
     "object_codec": "Leave it out: it follows from the dtype",
     "order": "Use filters=[{'name': 'transpose', 'configuration': {'order': [...]}}]",
     "fill": "Use fill_value or _FillValue",
+    "compression": "Use compressors=[{'name': 'zstd', 'configuration': {'level': 5}}], for example, or zlib=True",
+    "compression_opts": "The level is one of the settings in compressors, or complevel beside zlib=True",
+    "least_significant_digit": "Use filters=[{'name': 'numcodecs.quantize', 'configuration': {'digits': ..., "
+    "'dtype': '<f4'}}]",
+    "significant_digits": "Use filters=[{'name': 'bitround', 'configuration': {'keepbits': ...}}]: a digit is 3.3 bits",
+    "quantize_mode": "Use filters=[{'name': 'bitround', 'configuration': {'keepbits': ...}}]",
+    "blosc_shuffle": "It is one of the settings of blosc in compressors: 'shuffle', 'bitshuffle' or 'noshuffle'",
+    "szip_coding": "Zarr has no szip: use compressors",
+    "szip_pixels_per_block": "Zarr has no szip: use compressors",
 }
 # so many chunks lie in the array's own folder: to make a folder takes as long as to write a small chunk
 _MAX_CHUNKS_IN_ONE_FOLDER = 64
@@ -116,7 +126,7 @@ def _check_known(name: str, encoding: Mapping[str, Any], spec: Format) -> None:
             f"unexpected encoding parameters {unknown!r}",
             key=name,
             expected=f"some of {', '.join(sorted(allowed))}",
-            mend=next((_INSTEAD[key] for key in unknown if key in _INSTEAD), None),
+            mend=_INSTEAD.get(unknown[0]) or near_names(unknown[0], allowed),
         )
     if spec.IS_FILL_MISSING and "fill_value" in encoding:
         problem = f"unexpected encoding parameters ['fill_value'] for Zarr format {spec.zarr_format}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -66,23 +67,34 @@ def contradictions(variable: xr.Variable, encoding: Mapping[str, Any]) -> Iterat
         if items.size != 1:
             yield key, f"is {items.size} values, not one"
             continue
-        if items.dtype.kind in "US" and variable.dtype.kind in "iufc":
-            yield key, f"is {items[0]!r}, which is no {variable.dtype}"
-        if items.dtype.kind in "US":
-            found.append(items[0])
-        if items.dtype.kind not in "iuf":
-            continue
-        try:
-            dtype = np.dtype(encoding.get("dtype", variable.dtype))
-        except TypeError:
-            return  # xarray will say what is wrong with it
-        if dtype.kind == "b" and np.isnan(items[0]):  # which NumPy takes for true
-            yield key, f"is {items[0]}, which is no {dtype}"
-        if dtype.kind in "iu" and not _is_integer_of(items[0], dtype):
-            yield key, f"is {items[0]}, which is no {dtype}"
-        found.append(items[0])
+        marker = items[0]
+        if (expected := _not_marked_by(marker, variable, encoding)) is not None:
+            yield key, f"is {_shown(marker)}, which is no {expected}"
+        if items.dtype.kind in "iufUS":
+            found.append(marker)
     if len(found) == 2 and not _are_equal(*found):
         yield "missing_value", f"is {_shown(found[1])}, but _FillValue is {_shown(found[0])}"
+
+
+def _not_marked_by(marker: Any, variable: xr.Variable, encoding: Mapping[str, Any]) -> str | None:
+    """What a marker is not, by which it can be no element of the array; None if it can be one."""
+    try:
+        dtype = np.dtype(encoding.get("dtype", variable.dtype))
+    except TypeError:
+        return None  # which is told of by itself
+    if variable.dtype.kind in "mM" and dtype.kind in "mM":
+        is_one = isinstance(marker, numbers.Real | np.datetime64 | np.timedelta64)
+        return None if is_one else "number, as which times are stored"
+    if dtype.kind not in "biufc":
+        return None
+    if dtype.kind == "b":  # of all that is anything NumPy makes true
+        return None if marker in (0, 1) else str(dtype)
+    of_kind = numbers.Complex if dtype.kind == "c" else numbers.Real
+    if not isinstance(marker, of_kind | np.bool_ | np.datetime64 | np.timedelta64):
+        return str(dtype)
+    if dtype.kind in "iu" and isinstance(marker, numbers.Real) and not _is_integer_of(marker, dtype, encoding):
+        return str(dtype)
+    return None
 
 
 def _are_equal(one: Any, other: Any) -> bool:
@@ -96,9 +108,10 @@ def _shown(marker: Any) -> str:
     return repr(marker.item()) if isinstance(marker, np.str_ | np.bytes_) else str(marker)
 
 
-def _is_integer_of(value: Any, dtype: np.dtype[Any]) -> bool:
+def _is_integer_of(value: Any, dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> bool:
     if not np.isfinite(value) or int(value) != value:
         return False
     # `_Unsigned` has markers of either sign
-    bits = 8 * dtype.itemsize
-    return bool(-(2 ** (bits - 1)) <= int(value) < 2**bits)
+    signs = dtype.kind if encoding.get("_Unsigned") is None else "iu"
+    limits = [np.iinfo(f"{sign}{dtype.itemsize}") for sign in signs]
+    return any(each.min <= int(value) <= each.max for each in limits)

@@ -97,8 +97,10 @@ def misfit_of_hint(variable: xr.Variable, encoding: Mapping[str, Any]) -> str | 
 def misfit_of_order(variable: xr.Variable, encoding: Mapping[str, Any]) -> str | None:
     """Why a dtype that was asked for cannot be that of such data, or None. Numbers may become other numbers."""
     asked, problem = _dtype_of(encoding)
-    if problem is not None or asked is None or variable.dtype.kind == "V":
-        return problem
+    if problem is not None:
+        return problem.removeprefix("dtype ")
+    if asked is None or variable.dtype.kind == "V":
+        return None
     kind = kind_of_data(variable)
     if kind in ("datetimes", "timedeltas"):
         if asked.kind in "mM":
@@ -180,7 +182,7 @@ def _dtype_of(encoding: Mapping[str, Any]) -> tuple[np.dtype[Any] | None, str | 
     try:
         return np.dtype(asked), None
     except TypeError:
-        return None, f"dtype is {asked!r:.40}, which is none"
+        return None, f"dtype is {asked!r:.40}, which is no dtype of NumPy"
 
 
 def _is_text_marker(value: Any, kind: str) -> bool:

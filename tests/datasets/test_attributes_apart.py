@@ -384,3 +384,43 @@ def test_units_of_no_times_are_seen_by_everybody(values: Any) -> None:
         zarrds.save(ds, store, mode=mode)  # type: ignore[arg-type]  # a mode
         assert zarrds.open_array(store, path="v").metadata.attributes["units"] == "K"
         xr.testing.assert_identical(open_zarrds(store).load(), ds)
+
+
+@pytest.mark.parametrize("values", [np.ones((2, 2), bool), np.arange(4).reshape(2, 2), np.array([["a", "b"]] * 2)])
+@pytest.mark.parametrize("way", ["save", "update_attrs"])
+def test_no_times_do_not_become_bounds_by_name_alone(values: np.ndarray[Any, Any], way: str, zarr_format: Any) -> None:
+    """Where their coordinate stays as it is stored, nothing would keep readers from taking them for times."""
+    times = pd.date_range("2000-01-01", periods=2)
+    store = zarrds.MemoryStore()
+    flags = xr.Dataset({"flags": (("t", "n"), values)})
+    if way == "save":
+        zarrds.save(xr.Dataset(coords={"t": ("t", times, {"bounds": "flags"})}), store, zarr_format=zarr_format)
+        before = open_zarrds(store).load()
+        with pytest.raises(EncodingError, match=r"read as times: the stored 't' names it .*at 'flags'"):
+            zarrds.save(flags, store, mode="a")
+        with_units = flags.assign(flags=flags.flags.assign_attrs(units="1"))
+        zarrds.save(with_units, store, mode="a")
+        before = before.assign(with_units)
+    else:
+        zarrds.save(flags.assign_coords(t=times), store, zarr_format=zarr_format)
+        before = open_zarrds(store).load()
+        with pytest.raises(EncodingError, match=r"how the stored values are decoded .*at 't'.*'bounds'"):
+            zarrds.update_attrs(store, {"bounds": "flags"}, "t")
+        zarrds.update_attrs(store, {"bounds": "none"}, "t")
+        before.t.attrs["bounds"] = "none"
+    xr.testing.assert_identical(open_zarrds(store).load(), before)
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_bounds_that_are_not_decoded_yet_are_times(is_lazy: bool, zarr_format: Any) -> None:
+    """They are new beside a coordinate that is stored; they came back as numbers."""
+    ds = xr.Dataset({"b": (("t", "n"), np.array([[0, 1], [1, 2]], "M8[D]").astype("M8[ns]"))})
+    ds = ds.assign_coords(t=("t", ds.b.values[:, 0], {"bounds": "b"}))
+    ds.t.encoding["units"] = "hours since 1970-01-01"
+    raw, _ = xr.conventions.cf_encoder({"b": ds.b.variable, "t": ds.t.variable}, {})
+    undecoded = xr.Dataset(raw).set_coords("t")
+    assert "units" not in undecoded.b.attrs
+    store = zarrds.MemoryStore()
+    zarrds.save(ds[["t"]], store, zarr_format=zarr_format)
+    zarrds.save(undecoded.chunk(t=1) if is_lazy else undecoded, store, mode="a")
+    xr.testing.assert_identical(open_zarrds(store).load(), ds)

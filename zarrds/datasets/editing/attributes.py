@@ -19,6 +19,7 @@ from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import GroupMetadata, Node
 from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import change_documents
+from zarrds.metadata.times import is_since
 
 __all__ = ["update_attrs"]
 
@@ -116,6 +117,8 @@ def _check_decoding(
     expected = {name: value for name, value in old[0].items() if name not in removed} | dict(added)
     wrong = {name for name in expected.keys() | new[0].keys() if not _is_same(expected, new[0], name)}
     wrong |= (removed - old[0].keys()) | (removed & _ROLES)  # the former are seen as an encoding
+    if _makes_times(there, before, after):
+        wrong.add("bounds")
     changed = added.keys() | removed
     is_decoded_alike = old[1] == new[1] and all(_is_same(old[2], new[2], name) for name in old[2] | new[2])
     if wrong or not is_decoded_alike or _DIMENSIONS in changed:
@@ -124,6 +127,15 @@ def _check_decoding(
             found=sorted(wrong & changed) or sorted(changed),
             mend="Leave them out; to store the data in another way, save it again",
         )
+
+
+def _makes_times(there: EditedGroup, before: Node, after: Node) -> bool:
+    """Whether numbers become times: bounds without units of their own have those of the coordinate that names them."""
+    bounds = after.attributes.get("bounds")
+    if not isinstance(bounds, str) or bounds == before.attributes.get("bounds"):
+        return False
+    named = there.arrays.get(bounds)
+    return named is not None and "units" not in named.attributes and is_since(after.attributes.get("units"))
 
 
 def _is_same(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:

@@ -197,12 +197,16 @@ def decoded_like(dataset: xr.Dataset, stored: Mapping[str, xr.Variable]) -> xr.D
     array([281.])
     """
     changed: dict[Hashable, xr.Variable] = {}
-    parents = {v.attrs["bounds"]: v.attrs for v in dataset.variables.values() if _is_text(v.attrs, "bounds")}
+    parents = {v.attrs["bounds"]: n for n, v in dataset.variables.items() if _is_text(v.attrs, "bounds")}
     for name, variable in dataset.variables.items():
-        there = stored.get(str(name))
+        parent = parents.get(name)
+        attributes = {} if parent is None else dataset.variables[parent].attrs
+        units = {k: v for k, v in attributes.items() if k in ("units", "calendar")}
+        # bounds that are new are decoded as their coordinate is: it has no units any more by which they are seen to be
+        like = parent if str(name) not in stored and is_since(units.get("units")) else name
+        there = stored.get(str(like))
         if there is None or not isinstance(variable.dtype, np.dtype):
             continue
-        units = {k: v for k, v in parents.get(name, {}).items() if k in ("units", "calendar")}
         joined = _with_joined_characters(variable, there)
         decoded = _decoded(name, joined, there, units)
         if decoded is not None or joined is not variable:

@@ -15,6 +15,7 @@ from zarrds.arguments import nearest
 from zarrds.compat.xarray_internals import with_variables
 from zarrds.datasets.encoding.as_stored import as_stored
 from zarrds.datasets.encoding.dataset import Encoding, prepared, stored_name
+from zarrds.datasets.encoding.exact.attempt import is_time
 from zarrds.datasets.encoding.exact.comparison import check_dims
 from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.datasets.reading.roles import INDEX
@@ -47,6 +48,7 @@ from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
 from zarrds.metadata.attributes import SCALE
 from zarrds.metadata.extension import with_note
+from zarrds.metadata.times import is_since
 
 __all__ = ["plan_update"]
 
@@ -85,6 +87,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
             mend="Leave it out: what is written has the encoding of the store",
         )
     _check_readable(dataset, stored, how)
+    _check_no_bounds_by_name(dataset, stored)
     dataset = _with_stored_labels(dataset, stored)
     check_kinds(plain, stored)
     asked = how.region if isinstance(how.region, Mapping) else dataset.dims if how.region is not None else ()
@@ -178,6 +181,24 @@ def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: UpdateOptions
         if name in names or how.append_dim in stored.dimensions_of(name):
             error.mend = "Save without this variable, or drop it from the store with zarrds.drop_vars"
             raise error
+
+
+def _check_no_bounds_by_name(dataset: xr.Dataset, stored: StoredGroup) -> None:
+    """Check that no new variable has a name by which readers take it for the bounds of times that stay as they are."""
+    names = {stored_name(name): variable for name, variable in dataset.variables.items()}
+    for owner, there in stored.variables.items():
+        bounds = there.attrs.get("bounds")
+        if owner in names or not isinstance(bounds, str) or not is_since(there.encoding.get("units")):
+            continue
+        new = names.get(bounds) if bounds not in stored.arrays else None
+        if new is not None and "units" not in new.attrs and not is_time(new):
+            raise EncodingError(
+                f"would be read as times: the stored {owner!r} names it as its bounds",
+                key=bounds,
+                expected="times",
+                found=f"dtype {new.dtype}",
+                mend=f"Save it under another name, or beside the coordinate {owner!r}, by which it is seen what it is",
+            )
 
 
 def _with_stored_labels(dataset: xr.Dataset, stored: StoredGroup) -> xr.Dataset:

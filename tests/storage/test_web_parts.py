@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import zarrds
 from tests.storage.test_remote_http import RangeHandler
 from tests.storage.web_server import Handler, web
 from zarrds.errors import StoreIOError, UnsupportedError
+from zarrds.storage.fsspec import defaults
 from zarrds.stores import as_store
 
 pytest.importorskip("aiohttp", reason="fsspec's client of web servers")
@@ -201,3 +203,45 @@ def test_references_that_are_to_be_made_need_what_makes_them(
     if not link:  # which has kept what it had
         del references["gen"]
         assert not read().any()
+
+
+RUN = "{{ cycler.__init__.__globals__.os.mkdir(PATH) }}"
+
+
+@pytest.mark.parametrize("part", ["gen", "templates", "refs", "chained"])
+@pytest.mark.parametrize("release", ["2026.5.9", None])
+def test_references_run_no_code(
+    tmp_path: Path, part: str, release: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsspec renders what references say; before 2026.6 without a sandbox."""
+    pytest.importorskip("jinja2", reason="fsspec renders by it")
+    (tmp_path / "data").write_bytes(VALUES[:5, :12].tobytes())
+    run, url = RUN.replace("PATH", repr(str(tmp_path / "made"))), str(tmp_path / "data")
+    chunk = [f"{{{{u}}}}{run if part == 'refs' else ''}", 0, 120]
+    references: dict[str, Any] = {"version": 1, "templates": {"u": url}, "refs": {".zarray": document(tmp_path)}}
+    references["refs"] |= {"0.0": chunk, "0.1": chunk}
+    if part == "templates":
+        references["templates"]["v"] = run
+    elif part != "refs":
+        references["gen"] = [{"key": "0.{{i}}", "url": f"{url}{run}", "dimensions": {"i": {"stop": 1}}}]
+    (tmp_path / "t2m.json").write_text(json.dumps(references))
+    chained = f"reference://::file://{tmp_path / 't2m.json'}"
+
+    def read(**options: Any) -> Any:
+        return zarrds.open_array(chained if part == "chained" else "reference://", storage_options=options)[...]
+
+    options = {} if part == "chained" else {"fo": references}
+    if release is not None:
+        monkeypatch.setattr(defaults, "version", lambda package: release)
+        if part != "refs":
+            with pytest.raises(UnsupportedError, match="install --upgrade fsspec"):
+                read(**options)
+        else:
+            with pytest.raises(StoreIOError, match="cannot open"):
+                read(**options)
+            references["refs"]["0.0"] = references["refs"]["0.1"] = ["{{u}}", 0, 120]  # what most have
+            assert read(**options).any()
+    else:
+        with pytest.raises(StoreIOError, match=r"cannot open.*unsafe"):
+            read(**options)
+    assert not (tmp_path / "made").exists()

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,6 +18,7 @@ from zarrds.errors import StoreIOError, UnsupportedError
 
 __all__ = ["links_of", "watch_references", "with_defaults"]
 
+_SANDBOX = (2026, 6)  # from this release on, what references say is rendered without what they must not do
 _CLIENT = "fsspec.implementations.http"
 _ASKED = re.compile(r"bytes=(\d*)-(\d*)\Z")
 _SENT = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
@@ -33,7 +35,7 @@ def with_defaults(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     UnsupportedError
-        If there are references that are to be made, and nothing that makes them.
+        If there are references that are to be made, and nothing that makes them, or that keeps them from running code.
     """
     from fsspec.registry import get_filesystem_class
 
@@ -44,29 +46,48 @@ def with_defaults(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
             more[link] = {"get_client": watched_client}
     if "reference" in links:
         given = options if links[0] == "reference" else options.get("reference", {})
-        if "simple_templates" in given:
-            pass
-        elif find_spec("jinja2") is not None:
-            more["reference"] = {"simple_templates": False}
-        elif _are_to_be_made(given):
-            raise UnsupportedError(
-                "references that are to be made (kerchunk's gen) need the package jinja2",
-                mend="Install it: python -m pip install jinja2",
-            )
+        if "simple_templates" not in given:
+            more["reference"] = _templates(url, given)
     return {**options, **{link: {**said, **options.get(link, {})} for link, said in more.items()}}
 
 
-def _are_to_be_made(options: Mapping[str, Any]) -> bool:
-    """Whether a set of references has some that are to be made; what cannot be read fails when fsspec reads it."""
+def _templates(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """How references are made of templates, which may come from anybody."""
+    has_jinja = find_spec("jinja2") is not None
+    if has_jinja and _has_sandbox():
+        return {"simple_templates": False}
+    references = _references(url, options)
+    made, templates = references.get("gen"), references.get("templates")
+    if not made and not (has_jinja and isinstance(templates, dict) and any("{{" in str(t) for t in templates.values())):
+        return {}
+    if has_jinja:
+        raise UnsupportedError(
+            "references with templates (kerchunk's gen) could run code, which this release of fsspec does not prevent",
+            expected="fsspec {}.{} or later".format(*_SANDBOX),
+            found=f"fsspec {version('fsspec')}",
+            mend="Update it: python -m pip install --upgrade fsspec",
+        )
+    raise UnsupportedError(
+        "references that are to be made (kerchunk's gen) need the package jinja2",
+        mend="Install it: python -m pip install jinja2",
+    )
+
+
+def _has_sandbox() -> bool:
+    return tuple(map(int, re.findall(r"\d+", version("fsspec"))[:2])) >= _SANDBOX
+
+
+def _references(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A set of references; empty for what cannot be read, which fails when fsspec reads it."""
     import fsspec
 
-    found = options.get("fo")
+    found = options.get("fo") or "::".join(url.split("::")[links_of(url).index("reference") + 1 :])
     with suppress(Exception):
         if isinstance(found, str):
             how = {**(options.get("target_options") or {}), "protocol": options.get("target_protocol")}
             with fsspec.open(found, "rb", **how) as file:
                 found = json.load(file)
-    return isinstance(found, dict) and bool(found.get("gen"))
+    return found if isinstance(found, dict) else {}
 
 
 def watch_references(system: Any) -> None:

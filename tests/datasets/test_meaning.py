@@ -30,6 +30,12 @@ OTHERS: dict[str, tuple[Any, Any]] = {
     "flag_masks": ([1, 2], [1, 4]),
     "flag_meanings": ("land sea", "sea land"),
     "formula_terms": ("a: ap b: b", "a: ap b: c"),
+    "units_metadata": ("temperature: on_scale", "temperature: difference"),
+    "compress": ("lat lon", "lon lat"),
+    "sample_dimension": ("obs", "profile"),
+    "instance_dimension": ("station", "profile"),
+    "month_lengths": ([31, 28], [31, 29]),
+    "geometry_type": ("line", "polygon"),
 }
 
 

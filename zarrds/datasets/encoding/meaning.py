@@ -20,6 +20,7 @@ from zarrds.compat.xarray_internals import char_to_bytes, decode_cf_variables, i
 from zarrds.datasets.encoding.apart import set_apart
 from zarrds.datasets.encoding.exact.comparison import label_text
 from zarrds.datasets.encoding.exact.packing import check_packed_once, with_float_factors
+from zarrds.datasets.encoding.units import are_same_units
 from zarrds.errors import EncodingError, LabelError
 from zarrds.labels.kinds.plain import EXACT
 from zarrds.metadata.attributes import MARKERS, SCALE, array_of
@@ -36,8 +37,13 @@ _PACKING_KEYS = frozenset(_PACKING)
 _SINCE = re.compile(r" since +[-+]?\d")
 # attributes without which a value is another thing; where only new data has them they are refused too
 _UNDECLARED = ("units", "calendar", "flag_values", "flag_masks", "flag_meanings")
-# attributes that say more of a value; they must agree where both have them
-_DECLARED = (*_UNDECLARED, "standard_name", "cell_methods", "positive", "grid_mapping", "formula_terms")
+# attributes that say more of a value; they must agree where both have them (CF 1.12): differences of temperature, what
+# numbers count or are indices of, the years of calendars that have no name, what the nodes of geometries enclose
+_DECLARED = (
+    *(*_UNDECLARED, "units_metadata", "standard_name", "cell_methods", "positive", "grid_mapping", "formula_terms"),
+    *("compress", "sample_dimension", "instance_dimension", "leap_month", "leap_year", "month_lengths"),
+    "geometry_type",
+)
 # a variable with one of these describes a projection: then all its attributes count, but for those that are prose
 _PROJECTION = frozenset(
     # CF, GDAL, and others that name what is projected to where
@@ -46,15 +52,6 @@ _PROJECTION = frozenset(
 )
 _PROSE = frozenset({"long_name", "comment", "history", "description", "references", "source", "name"})
 _FLAGS = ("flag_values", "flag_masks", "flag_meanings")
-# CF 1.12, sections 3.1, 4.1 and 4.2: the same unit by several names
-_SAME_UNITS = (
-    ("", "1"),
-    ("K", "kelvin", "Kelvin", "degK", "degree_K", "degrees_K"),
-    ("degC", "celsius", "Celsius", "degree_C", "degrees_C", "degree_Celsius", "degrees_Celsius", "deg_C", "°C"),
-    ("degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN"),
-    ("degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE"),
-)
-_UNITS = {name: names[0] for names in _SAME_UNITS for name in names}
 # of a 1-D variable, what says where one is: CF 1.12, chapters 4 and 9, and the fields of VCF Zarr
 _ROLES = {
     "axis": frozenset("XYZT"),
@@ -93,7 +90,7 @@ def check_same_meaning(name: Hashable, stored: xr.Variable, new: xr.Variable, *,
     """Check that new values mean what the stored ones mean, beside which they are written or compared.
 
     What the new variable does not say is taken as in the store: arithmetic drops attributes. Text is compared without
-    regard to blanks, units also by the synonyms of CF, numbers as numbers.
+    regard to blanks, units also in other words (``m/s`` is ``m s-1``), numbers as numbers.
 
     Parameters
     ----------
@@ -156,20 +153,14 @@ def _is_same(key: str, known: Any, value: Any) -> bool:
     if known is None:
         return False
     if isinstance(known, str) and isinstance(value, str):
-        one, other = (" ".join(text.split()) for text in (known, value))
         if key == "units":
-            one, other = map(_unit, (one, other))
-        return one == other
+            return are_same_units(known, value)
+        return known.split() == value.split()
     try:
         old, new = np.ravel(np.asarray(known)), np.ravel(np.asarray(value))
         return old.shape == new.shape and bool(np.all((old == new) | ((old != old) & (new != new))))
     except (TypeError, ValueError):
         return bool(known == value)
-
-
-def _unit(text: str) -> str:
-    """A unit by one of its names: powers as UDUNITS has them, synonyms by the first."""
-    return _UNITS.get(text, text.replace("**", "").replace("^", ""))
 
 
 def decoded_like(dataset: xr.Dataset, stored: Mapping[str, xr.Variable]) -> xr.Dataset:

@@ -202,3 +202,48 @@ def test_other_labels_for_what_stays_in_a_group(path: Path) -> None:
     # which replaces all that lay under the others
     zarrds.save(new.rename(z="v"), path, group="c", mode="a")
     np.testing.assert_array_equal(xr.open_dataset(path, engine="zarrds", group="c").x, MOVED)
+
+
+# groups that are new
+
+
+@pytest.mark.parametrize(
+    ("coords", "size", "problem"),
+    [
+        ({"x": [10, 20, 30, 41]}, 4, "labels of 'x' are not those of the store"),
+        ({"x": [10, 20]}, 2, "another size"),
+        ({}, 2, "another size"),
+        ({"x": ["a", "b", "c", "d"]}, 4, "of another kind"),
+    ],
+)
+@pytest.mark.parametrize("group", ["n", "c/d/n", "n/m"])
+def test_a_new_group_of_a_tree_fits_those_above(
+    path: Path, group: str, coords: dict[str, Any], size: int, problem: str
+) -> None:
+    new = xr.DataTree.from_dict({f"/{group}": xr.Dataset({"t": ("x", np.zeros(size))}, coords)})
+    before = files(path)
+    with pytest.raises(LabelError, match=problem):
+        zarrds.save(new, path, mode="a")
+    assert files(path) == before
+
+
+@pytest.mark.parametrize("coords", [{}, {"x": [10, 20, 30, 40]}, {"x": ("x", [10.0, 20.0, 30.0, 40.0])}])
+def test_a_new_group_of_a_tree_that_fits(path: Path, coords: dict[str, Any]) -> None:
+    new = xr.Dataset({"t": ("x", np.zeros(4))}, coords)
+    zarrds.save(xr.DataTree.from_dict({"/n/m": new}), path, mode="a")
+    np.testing.assert_array_equal(load_tree(path)["n/m/t"], new.t)
+    np.testing.assert_array_equal(load_tree(path)["n/m"].x, [10, 20, 30, 40])
+
+
+def test_a_new_group_beside_labels_that_are_written_anew(path: Path) -> None:
+    """The whole tree is replaced, with other labels above the new group."""
+    new = tree(5, x=(1, 2, 3, 4))
+    new["n"] = xr.DataTree(xr.Dataset({"t": ("x", [1, 2, 3, 4])}))
+    zarrds.save(new, path, mode="a")
+    xr.testing.assert_identical(load_tree(path), new)
+
+
+def test_a_group_by_itself_is_no_part_of_a_tree(path: Path) -> None:
+    coarse = xr.Dataset({"t": ("x", [1.0, 2.0])}, {"x": [15, 35]})
+    zarrds.save(coarse, path, group="coarse", mode="a")
+    xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds", group="coarse").load(), coarse)

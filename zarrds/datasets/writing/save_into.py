@@ -232,6 +232,8 @@ def _plan_group(plan: StorePlan, stored: StoredGroup | None, level: _Level) -> N
     plan.add(level.group, stored, change)
     if stored is not None and (dim is not None or how.mode == "a"):
         _check_inherited_labels(plan, stored, level)
+    elif stored is None and len(level.levels) > 1:
+        _check_new_in_tree(plan, level)
 
 
 def _check_inherited_labels(plan: StorePlan, stored: StoredGroup, level: _Level) -> None:
@@ -246,17 +248,46 @@ def _check_inherited_labels(plan: StorePlan, stored: StoredGroup, level: _Level)
     for name in map(str, new_ones):
         if not any(name in v.dims and n not in replaced for n, v in stored.variables.items()):
             continue
-        for above in reversed(parents_of(level.group)):
-            at = path_below(above, name)
-            if at in plan.arrays:
-                break  # they are written anew, with what lies along them
-            if isinstance(plan.nodes.get(at), ArrayMetadata):
-                new = level.dataset[[name]]
-                if (there := read_group(GroupToRead(plan.store, plan.nodes, above, new), None)) is not None:
-                    plain = there.plain(new, {}, {name}).dataset
-                    mend = f"Leave them out: in a DataTree the group has those of {'/' + above!r}"
-                    check_same_labels(name, there.variables[name], plain.variables[name], mend=mend)
-                break
+        _check_labels_above(plan, level, name, "Leave them out: in a DataTree the group has those of {above!r}")
+
+
+def _check_new_in_tree(plan: StorePlan, level: _Level) -> None:
+    """Check that a new group of a tree fits those above it that are stored already: else nothing opens it as a tree.
+
+    Raises
+    ------
+    LabelError
+    """
+    mend = "Rename it in one of them; a group that is no part of a tree is saved by itself, with group="
+    for above in parents_of(level.group):
+        written = [plan.arrays[at].after for at in plan.arrays if at.rpartition("/")[0] == above]
+        anew = {dim for metadata in written for dim in metadata.dimension_names or ()}
+        for dim, size in plan.sizes_of(above).items():
+            if dim not in anew and level.dataset.sizes.get(dim, size) != size:
+                raise LabelError(
+                    f"dimension {dim!r} has another size than in group {'/' + above!r}, and one in a DataTree",
+                    key=level.group,
+                    expected=size,
+                    found=level.dataset.sizes[dim],
+                    mend=mend,
+                )
+    for name in level.dataset.xindexes.keys() & level.dataset.sizes.keys():
+        _check_labels_above(plan, level, str(name), mend)
+
+
+def _check_labels_above(plan: StorePlan, level: _Level, name: str, mend: str) -> None:
+    """Check that labels of a group are those of the nearest group above that has some, if these stay as stored."""
+    for above in reversed(parents_of(level.group)):
+        at = path_below(above, name)
+        if at in plan.arrays:
+            return  # they are written anew, with what lies along them
+        if isinstance(plan.nodes.get(at), ArrayMetadata):
+            new = level.dataset[[name]]
+            if (there := read_group(GroupToRead(plan.store, plan.nodes, above, new), None)) is not None:
+                plain = there.plain(new, {}, {name}).dataset
+                mend = mend.format(above="/" + above)
+                check_same_labels(name, there.variables[name], plain.variables[name], mend=mend)
+            return
 
 
 def _leaves_out(placement: Placement, size: int) -> bool:

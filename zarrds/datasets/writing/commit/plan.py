@@ -107,7 +107,7 @@ class StorePlan:
         ------
         LabelError
         """
-        sizes_of = cache(self._sizes_of)  # one group may lie above many
+        remembered = cache(self.sizes_of)  # one group may lie above many
         grown = {p: stored for p, (stored, change) in self._changes.items() if stored is not None and change.placements}
         before = {path: stored.sizes for path, stored in grown.items()}
         after = {
@@ -116,7 +116,7 @@ class StorePlan:
         }
         for path, stored in grown.items():
             for other in (*parents_of(path), *self._groups_below(path, stored)):
-                there = before[other] if other in grown else sizes_of(other)
+                there = before[other] if other in grown else remembered(other)
                 now = after.get(other, there)
                 for dim in before[path].keys() & there.keys():
                     if before[path][dim] == there[dim] and after[path][dim] != now[dim]:
@@ -138,7 +138,8 @@ class StorePlan:
                 found += [group for group, node in nodes.items() if not isinstance(node, ArrayMetadata)]
         return found
 
-    def _sizes_of(self, group: str) -> dict[str, int]:
+    def sizes_of(self, group: str) -> dict[str, int]:
+        """The dimensions of a group as it is stored; of what cannot be read none."""
         sizes: dict[str, int] = {}
         for name in self.nodes.names(group):
             with suppress(ZarrdsError):

@@ -29,7 +29,7 @@ from zarrds.compat.xarray_messages import is_about, without_name_warnings
 from zarrds.datasets.encoding.apart import only_booleans, set_apart
 from zarrds.datasets.encoding.encoded import encoded_variable
 from zarrds.datasets.encoding.exact.attempt import is_time
-from zarrds.datasets.encoding.exact.blocks import in_words
+from zarrds.datasets.encoding.exact.blocks import check_no_units, in_words
 from zarrds.datasets.encoding.exact.lossy_codecs import proven, without_filters
 from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.datasets.encoding.variables import GAVE_WAY, array_metadata_for
@@ -93,8 +93,12 @@ def datasets_of(
             "cannot be saved",
             expected="a Dataset, DataArray or DataTree",
             found=type(obj).__name__,
-            mend="Make it one first: .to_xarray()" if isinstance(obj, pd.DataFrame | pd.Series) else None,
+            mend=next((f"Make it one first: {way}" for way in _WAYS if hasattr(obj, way[1:].partition("(")[0])), None),
         )
+
+
+# from what other libraries make to what can be saved
+_WAYS = (".to_xarray()", ".to_datatree()", ".to_pandas().to_xarray()")
 
 
 def _with_levels(dataset: xr.Dataset) -> xr.Dataset:
@@ -119,9 +123,11 @@ def _plain_arrays(dataset: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     EncodingError
-        For arrays that refuse that, and for those whose size dask does not know, naming the variable.
+        For arrays that refuse that, for those that have units, and for those whose size dask does not know, naming
+        the variable.
     """
     for name, variable in dataset.variables.items():
+        check_no_units(name, lazy_data(variable))
         if any(size != size for size in variable.shape):  # NaN
             raise EncodingError(
                 "the size of a dask array is not known before it is computed",
@@ -142,7 +148,8 @@ def _plain_arrays(dataset: xr.Dataset) -> xr.Dataset:
                 f"variable cannot be made into a NumPy array: {error}",
                 key=str(name),
                 found=f"{type(data).__module__}.{type(data).__name__}",
-                mend="Make it dense first, for example with .todense() or .as_numpy()",
+                mend="Make it dense first, with .todense() or .as_numpy(); virtual references, which hold no values, "
+                "are written by the library that made them",
             ) from error
     return dataset
 
@@ -324,7 +331,7 @@ def _refusal(error: Exception, name: str, variable: xr.Variable) -> EncodingErro
     return EncodingError(
         f"variable cannot be stored: {in_words(error)}",
         key=name,
-        found=f"dtype {variable.dtype}",
+        found=f"dtype {variable.dtype}{_type_of_objects(variable) if variable.dtype.kind == 'O' else ''}",
         mend=_mend_of(error, name, variable),
     )
 
@@ -336,6 +343,12 @@ def _of_no_characters(variable: xr.Variable, encoded: xr.Variable) -> xr.Variabl
         return encoded
     data = encoded.data.astype("S2")
     return variable_of(encoded.dims, data, encoded.attrs, encoded.encoding)
+
+
+def _type_of_objects(variable: xr.Variable) -> str:
+    """Of which type the first of a variable's objects is, in words."""
+    first = next((one for one in np.asarray(variable.values).flat if one is not None), None)
+    return "" if first is None else f", of {type(first).__module__}.{type(first).__qualname__}"
 
 
 # by what pandas says that objects are
@@ -360,7 +373,10 @@ def _mend_of(error: Exception, name: str, variable: xr.Variable) -> str:
     if is_about(error, "objects"):
         if mend := _MENDS.get(pd.api.types.infer_dtype(np.asarray(variable.values).reshape(-1), skipna=True)):
             return mend
-        return "Store lists of different lengths as one flat array and an array of lengths, other objects as text"
+        return (
+            "Store lists of different lengths as one flat array and an array of lengths, geometries as WKB or WKT, "
+            "other objects as text or attributes"
+        )
     if is_about(error, "calendar") or is_time(variable):
         return (
             "Times of one calendar are stored in its own, counted in units such as 'hours since 2000-01-01': "

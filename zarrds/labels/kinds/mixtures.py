@@ -51,6 +51,8 @@ def of_one_type(objects: Array, *, is_added: bool = False) -> Array | None:
     types = set(map(type, present))
     check_one_kind_of_text(present)
     kind = pd.api.types.infer_dtype(present, skipna=False) if present.size else "empty"
+    if kind == "mixed" and len(types) == 1:  # of a type that nobody stores: geometries, lists
+        return None
     if missing.any() and kind not in (*_FLOATS, "empty"):
         raise EncodingError(
             f"objects are {kind}, and values that are missing as something else",

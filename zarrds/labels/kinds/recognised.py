@@ -22,7 +22,7 @@ def as_index(values: Values) -> Labels | None:
     """Values as a 1-D index of the dtype that tells most of them, None if they are nothing of pandas'."""
     index: Labels | None = None
     if not isinstance(values, np.ndarray):
-        index = pd.Index(values)
+        index = pd.Index(values, dtype=values.dtype)  # else pandas 2 recognises objects itself, with a warning
         return index if index.dtype != object else _recognised(index.to_numpy())
     flat = values.reshape(-1)
     if flat.dtype.kind in "UT":

@@ -27,6 +27,7 @@ __all__ = [
     "blockwise",
     "by_blocks",
     "check_declared",
+    "check_no_units",
     "computed",
     "computed_to_see",
     "encoding_error",
@@ -207,7 +208,7 @@ def as_numpy(name: Hashable, block: Any) -> Array:
     Raises
     ------
     EncodingError
-        For what does not want to be one (sparse arrays), and for masked elements that nothing stands for.
+        For what does not want to be one (sparse arrays) or has units, and for masked elements that nothing stands for.
 
     Examples
     --------
@@ -231,6 +232,7 @@ def as_numpy(name: Hashable, block: Any) -> Array:
         values = np.array(block.data)  # not `filled`, to which None is its own value for what is masked
         values[np.ma.getmaskarray(block)] = missing
         return values
+    check_no_units(name, block)
     try:
         return np.asarray(block)
     except (RuntimeError, TypeError, ValueError) as error:  # so say those that do not want to be one of NumPy's
@@ -240,6 +242,18 @@ def as_numpy(name: Hashable, block: Any) -> Array:
             found=f"{type(block).__module__}.{type(block).__name__}",
             mend="Make the blocks dense first, for example with .data.map_blocks(lambda block: block.todense())",
         ) from error
+
+
+def check_no_units(name: Hashable, data: Any) -> None:
+    """Raise EncodingError for an array that has units beside its values, as pint's: NumPy would drop them."""
+    units = None if isinstance(data, np.ndarray) else getattr(data, "units", None)
+    if units is not None:
+        raise EncodingError(
+            "the units that the array has beside its values would be lost",
+            key=str(name),
+            found=f"{units} of {type(data).__module__}.{type(data).__name__}",
+            mend="Make them an attribute first, with ds.pint.dequantify() or ds.metpy.dequantify()",
+        )
 
 
 def computed(name: Hashable, variable: xr.Variable) -> xr.Variable:

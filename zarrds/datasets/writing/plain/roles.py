@@ -200,5 +200,12 @@ def _noted(index: xr.Index, names: Sequence[Hashable], dataset: xr.Dataset) -> t
         f"an index of the type {type(index).__name__} cannot be stored, and would be lost",
         key=stored_name(names[0]),
         found=f"an index of {', '.join(map(repr, names))}",
-        mend=f"Save ds.drop_indexes({list(names)!r}), and set it again with set_xindex on what was opened",
+        mend=_mend_of_index(index, list(names)),
     )
+
+
+def _mend_of_index(index: xr.Index, names: list[Hashable]) -> str:
+    """What to do about an index of another library, which may hold what no coordinate has: units, a CRS, a grid."""
+    library = type(index).__module__.partition(".")[0]
+    kept = f"Have {library} write all that its index holds (units, a CRS, a grid) into attributes first, then save"
+    return f"{kept} ds.drop_indexes({names!r}), and set it again on what was opened: with set_xindex, or by {library}"

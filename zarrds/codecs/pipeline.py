@@ -201,7 +201,7 @@ def build_pipeline(
         For codecs in an order that makes no sense, or that do not fit the data type.
     """
     try:
-        described = keyed(list(codecs))
+        described = keyed(tuple(codecs))
     except ValueError as error:
         raise MetadataError("the settings of a codec are nested too deeply, or no JSON") from error
     try:

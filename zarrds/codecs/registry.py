@@ -47,6 +47,13 @@ KNOWN = frozenset(
 )
 
 
+_ARRAY_ARRAY = {"transpose"} | _FILTERS.keys() | _VALUES.keys()
+_KINDS: dict[str, Kind] = {
+    name: "array_bytes" if name in _ARRAY_BYTES else "array_array" if name in _ARRAY_ARRAY else "bytes_bytes"
+    for name in KNOWN
+}
+
+
 def kind(name: str) -> Kind:
     """What a codec is; a filter counts as array → array, wherever it stands.
 
@@ -55,16 +62,15 @@ def kind(name: str) -> Kind:
     UnsupportedError
         If there is no such codec.
     """
-    if name not in KNOWN:
+    found = _KINDS.get(name)
+    if found is None:
         raise UnsupportedError(
             f"codec {name!r} is not supported",
             codec=name,
             expected=f"one of {', '.join(sorted(KNOWN))}",
             mend="Read this array with another Zarr library, or leave it out with drop_variables",
         )
-    if name in _ARRAY_BYTES:
-        return "array_bytes"
-    return "array_array" if name == "transpose" or name in _FILTERS or name in _VALUES else "bytes_bytes"
+    return found
 
 
 def _configuration(codec: CodecObject) -> Raw:

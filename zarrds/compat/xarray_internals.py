@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Set
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -91,7 +92,13 @@ def variable_of(
 
 def _is_layer(data: Any) -> bool:
     """Whether this is one of xarray's wrappers of lazy data, or a decoder, or ours for one of theirs."""
-    return type(data).__module__.startswith((indexing.__name__, "xarray.coding", "zarrds.compat.releases"))
+    kind: Any = type(data)
+    return _is_kind_of_layer(kind)
+
+
+@lru_cache
+def _is_kind_of_layer(kind: Any) -> bool:
+    return bool(kind.__module__.startswith((indexing.__name__, "xarray.coding", "zarrds.compat.releases")))
 
 
 def unwrapped(data: Any) -> Any:

@@ -30,6 +30,7 @@ __all__ = [
     "STATISTICS",
     "UNLIMITED",
     "Marks",
+    "has_notes",
     "is_another",
     "is_replaced",
     "marks_of",
@@ -55,6 +56,7 @@ STATISTICS = "statistics"
 ENUMERATION = "enumeration"
 # the note of a group that dimensions were unlimited in the netCDF file that it comes from
 UNLIMITED = "unlimited_dims"
+_MARKS = frozenset({"must_understand", "id", "complete"})
 _ID = re.compile(r"[0-9a-f]{16}\Z")
 
 
@@ -142,6 +144,12 @@ def _with_member(node: N, member: JSONObject) -> N:
 def without_notes(node: N) -> N:
     """The same node with nothing noted of it."""
     return _with_member(node, {})
+
+
+def has_notes(node: Node) -> bool:
+    """Whether anything but marks is noted of a node, which of most arrays it is not."""
+    member = node.extensions.get(MEMBER)
+    return isinstance(member, dict) and not _MARKS.issuperset(member)
 
 
 def note_of(node: Node, name: str) -> JSON:

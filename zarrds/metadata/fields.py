@@ -138,10 +138,10 @@ def without_bare(value: JSON) -> JSON:
 class Keyed(bytes):
     """What a cache tells JSON from other JSON by, as ``1 == 1.0 == True``; bytes, which Python compares in no time."""
 
-    value: list[Any]
+    value: list[Any] | tuple[Any, ...]
 
 
-def keyed(value: list[Any]) -> Keyed:
+def keyed(value: list[Any] | tuple[Any, ...]) -> Keyed:
     """The key of a list of JSON values. Raises ValueError if they are nested too deeply, or no JSON."""
     key = Keyed(marshal.dumps(value, 2))  # the quickest way to tell equal JSON from other JSON
     key.value = value

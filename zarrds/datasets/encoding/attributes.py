@@ -17,7 +17,7 @@ import xarray as xr
 from zarrds.compat.xarray_internals import FillValueCoder
 from zarrds.metadata.attributes import MARKERS, SCALE, apart_attributes, typed_attributes
 from zarrds.metadata.dtypes import DataType
-from zarrds.metadata.extension import N, note_of, with_note
+from zarrds.metadata.extension import N, has_notes, note_of, with_note
 from zarrds.metadata.fields import JSON
 from zarrds.metadata.formats import Format, spec_of
 from zarrds.metadata.model import ArrayMetadata, Node
@@ -187,7 +187,7 @@ def is_marker_renamed(node: Node) -> bool:
 def give_back(variables: Mapping[Any, xr.Variable], nodes: Mapping[Any, Node]) -> None:
     """Give decoded variables what was set apart of their attributes."""
     for name, node in nodes.items():
-        if name not in variables or not node.extensions:
+        if name not in variables or not has_notes(node):
             continue
         variable = variables[name]
         if is_marker_renamed(node):

@@ -21,17 +21,17 @@ def encoding_of(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[st
     Saving a variable with this encoding gives its array the same chunks and codecs.
     """
     chunks, codecs, shards = metadata.inner()
-    by_kind: dict[str, list[CodecObject]] = {"array_array": [], "array_bytes": [], "bytes_bytes": []}
-    for codec in codecs:
-        by_kind[kind(codec["name"])].append(codec)
     # whole shards are read at once, as cheaply as one of their chunks
     preferred = dict(zip(metadata.dimension_names or (), shards or chunks, strict=False))
     encoding: dict[str, Any] = {"chunks": chunks, "preferred_chunks": preferred, "shards": shards}
     if spec_of(metadata).HAS_CODECS_OF_NUMCODECS:
         return encoding | _codecs_of_format_2(metadata)
-    encoding["compressors"] = tuple(map(_copied, by_kind["bytes_bytes"]))
-    encoding["filters"] = tuple(map(_copied, by_kind["array_array"]))
-    encoding["serializer"] = _copied(by_kind["array_bytes"][0])
+    by_kind: dict[str, list[CodecObject]] = {"array_array": [], "array_bytes": [], "bytes_bytes": []}
+    for codec in codecs:
+        by_kind[kind(codec["name"])].append(_copied(codec))
+    encoding["compressors"] = tuple(by_kind["bytes_bytes"])
+    encoding["filters"] = tuple(by_kind["array_array"])
+    (encoding["serializer"],) = by_kind["array_bytes"]
     if not fill_value_is_mask:
         encoding["fill_value"] = metadata.fill_value
     return encoding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -181,7 +182,7 @@ def _with_float_factor(name: Any, variable: xr.Variable, decoders: Mapping[str, 
 
     Of floats it makes integers by such a factor.
     """
-    if variable.dtype.kind not in "iuf" or not isinstance(variable.attrs.get("scale_factor"), int | np.integer):
+    if not isinstance(variable.attrs.get("scale_factor"), int | np.integer) or variable.dtype.kind not in "iuf":
         return variable
     is_marked = any(variable.attrs.get(key) is not None for key in MARKERS)
     if not (is_marked or variable.dtype.kind == "f") or not _is_on("mask_and_scale", name, decoders):
@@ -350,7 +351,7 @@ def decode(
         if name in variables:
             variables[name].attrs.pop("calendar", None)
     for name, variable in variables.items():
-        guard_decoders(variable, _Guarding(store, path_of(group, name), variable.encoding))
+        guard_decoders(variable, partial(_guarded, store, group, name, variable.encoding))
     return dict(variables), decoded_attributes, names
 
 
@@ -383,22 +384,18 @@ def _undecodable(store: str, path: str, error: Exception) -> MetadataError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Guarding:
-    """Makes functions of a variable's elements raise errors of zarrds only."""
-
-    store: str
-    path: str
-    encoding: Mapping[Any, Any]
-
-    def __call__(self, function: Callable[..., Any], dtype: Any) -> _Guarded:
-        is_masked = dtype == np.float64 and self.encoding.keys().isdisjoint((*SCALE, "units"))
-        markers = tuple(self.encoding[key] for key in MARKERS if is_masked and self.encoding.get(key) is not None)
-        return _Guarded(function, dtype, self.store, self.path, markers)
+def _guarded(
+    store: str, group: str, name: Any, encoding: Mapping[Any, Any], function: Callable[..., Any], dtype: Any
+) -> _Guarded:
+    is_masked = dtype == np.float64 and encoding.keys().isdisjoint((*SCALE, "units"))
+    markers = tuple(encoding[key] for key in MARKERS if is_masked and encoding.get(key) is not None)
+    return _Guarded(function, dtype, store, path_of(group, name), markers)
 
 
 @dataclass(frozen=True, slots=True)
 class _Guarded:
+    """A function of a variable's elements that raises errors of zarrds only."""
+
     function: Callable[..., Any]
     dtype: Any
     store: str

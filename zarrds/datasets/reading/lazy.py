@@ -154,8 +154,9 @@ class LazyArray(BackendArray):
         # the newest versions of these in which the array was found to be still the same
         self._checked: tuple[Hashable, ...] = (version,) if touched is None else (version, touched[1])
         self._ahead: Any = None  # all elements, while a dataset is opened that needs them
-        self.shape = array.shape
-        self.dtype = create_vlen_dtype(str) if array.metadata.data_type.name == "string" else array.dtype
+        metadata = array.metadata
+        self.shape, data_type = metadata.shape, metadata.data_type
+        self.dtype = create_vlen_dtype(str) if data_type.name == "string" else data_type.dtype
         if self.dtype.fields:  # xarray's decoders take those of another byte order for nameless bytes
             self.dtype = self.dtype.newbyteorder("=")
         if self.dtype.kind in "mM":

@@ -17,7 +17,7 @@ from zarrds.errors import EncodingError, MetadataError, VariableNotFoundError
 from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.table import companion_names, decode_options
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.extension import marks_of, note_of
+from zarrds.metadata.extension import has_notes, marks_of, note_of
 from zarrds.metadata.fields import JSON, Raw
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.times import is_since
@@ -119,7 +119,8 @@ def notes_of(arrays: Mapping[str, ArrayMetadata]) -> GroupNotes:
     descriptions: dict[str, Description] = {}
     companions: dict[str, Mapping[str, str]] = {}
     problems: dict[str, str] = {}
-    for name, metadata in arrays.items():
+    noted = {name: metadata for name, metadata in arrays.items() if has_notes(metadata)}
+    for name, metadata in noted.items():
         value = note_of(metadata, PANDAS)
         if value is None:
             continue
@@ -138,7 +139,12 @@ def notes_of(arrays: Mapping[str, ArrayMetadata]) -> GroupNotes:
             del descriptions[name], companions[name]
             problems[name] = "it would be a part of itself" if below else "its parts have too many parts of their own"
     return GroupNotes(
-        descriptions, companions, _multi_indexes(arrays, problems), _ranges(arrays), problems, single_bytes(arrays)
+        descriptions,
+        companions,
+        _multi_indexes(noted, arrays, problems),
+        _ranges(noted, arrays),
+        problems,
+        single_bytes(arrays),
     )
 
 
@@ -259,9 +265,11 @@ def _companions(name: str, value: JSON, arrays: Mapping[str, ArrayMetadata]) -> 
     return found
 
 
-def _multi_indexes(arrays: Mapping[str, ArrayMetadata], problems: dict[str, str]) -> dict[str, tuple[str, ...]]:
+def _multi_indexes(
+    noted: Mapping[str, ArrayMetadata], arrays: Mapping[str, ArrayMetadata], problems: dict[str, str]
+) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
-    for name, metadata in arrays.items():
+    for name, metadata in noted.items():
         value = note_of(metadata, MULTI_INDEX)
         if value is None:
             continue
@@ -291,9 +299,9 @@ def _multi_indexes(arrays: Mapping[str, ArrayMetadata], problems: dict[str, str]
     return found
 
 
-def _ranges(arrays: Mapping[str, ArrayMetadata]) -> frozenset[str]:
+def _ranges(noted: Mapping[str, ArrayMetadata], arrays: Mapping[str, ArrayMetadata]) -> frozenset[str]:
     found = set()
-    for metadata in arrays.values():
+    for metadata in noted.values():
         value = note_of(metadata, RANGES)
         for dim in value if isinstance(value, list) else ():
             if isinstance(dim, str) and dim in (metadata.dimension_names or ()) and dim not in arrays:

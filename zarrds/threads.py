@@ -126,6 +126,8 @@ def side_by_side(call: Callable[[A], R], things: Sequence[A], most: int = MOST) 
     >>> side_by_side(str.upper, ["a", "b"])
     ['A', 'B']
     """
+    if len(things) <= 1:
+        return [call(each) for each in things]
     answers: dict[int, R] = {}
     numbers = iter(range(len(things)))
     lock = threading.Lock()

@@ -148,10 +148,11 @@ class _Restorer:
         for array_name, array in self._lazy.items():
             if array_name in labels or array.stored.dimension_names == (array_name,):
                 check_is_stored(array.stored.elements)  # its labels are read now
+        without_index = self._roles.unindexed | self._roles.data
         for name, variable in self._decoded.items():
             if name in hidden or name in self._levels:
                 continue
-            has_default = variable.dims == (name,) and name not in self._roles.unindexed | self._roles.data
+            has_default = variable.dims == (name,) and name not in without_index
             if has_default and self._options.are_made is not False:
                 self._add_coordinate(str(name), variable)
             else:

@@ -227,7 +227,7 @@ def test_what_stands_where_nothing_was_written(tmp_path: Path, path: Path, encod
         assert file["v"].dimensions == ("x", "STRING4")
 
 
-@pytest.mark.filterwarnings("ignore:encodings that came along")  # of those of which none is missing
+@pytest.mark.filterwarnings("error:encodings that came along")  # also of those of which none is missing
 def test_what_stands_where_no_single_character_was_written(tmp_path: Path, path: Path, zarr_format: Format) -> None:
     """As flags of quality are, beside numbers: missing ones stay missing in a netCDF file."""
     with netCDF4.Dataset(source := tmp_path / "source.nc", "w") as file:

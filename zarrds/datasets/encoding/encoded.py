@@ -16,6 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from zarrds.compat.xarray_internals import CF_RELATED_DATA, check_vlen_dtype, is_chunked, variable_of
+from zarrds.datasets.encoding.characters import characters_of
 from zarrds.datasets.encoding.exact.attempt import (
     FOREIGN,
     LOSSY_KEYS,
@@ -126,6 +127,9 @@ def _by_hint(name: str, variable: xr.Variable, encoding: dict[str, Any]) -> tupl
     """By the encoding that came along, as far as it changes nothing, and why it gave way."""
     if variable.dtype.kind == "b" and encoding.get("dtype") in ("int8", np.dtype(np.int8)):
         encoding.pop("dtype")  # as netCDF files have booleans
+    noted = characters_of(encoding)
+    if noted is not None and noted.dimension is None and kind_of_data(variable) == "bytes":
+        encoding.pop("_FillValue", None)  # of single characters of a netCDF file: none is missing, and it is noted
     plain = without_losses(encoding)
     replaced = misfit_of_hint(variable, encoding)
     if replaced is not None:

@@ -175,15 +175,19 @@ def _changes(server: ObjectServer) -> Iterator[Row]:
             library.save(cube(0, 10), _path(library, "store"), _BY_STEP)
         return number
 
+    def with_step(library: Library, number: int) -> xr.Dataset:
+        begun(library, number)
+        return cube(10 + number, 1)
+
     def check_step(library: Library, number: int, _: Any) -> None:
         found = ours.open(_path(library, "store")).isel(time=slice(10 + number, None))
         xr.testing.assert_equal(found, cube(10 + number, 1))
 
     yield Row(
         "append one step",
-        lambda library, number: library.change(cube(10 + number, 1), _path(library, "store"), append_dim="time"),
+        lambda library, step: library.change(step, _path(library, "store"), append_dim="time"),
         check_step,
-        begun,
+        with_step,
     )
     part = cube(5, 10)[["t2m"]].drop_vars(["time", "lat", "lon", "h"])
 

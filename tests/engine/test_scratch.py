@@ -41,6 +41,13 @@ def test_memory_is_used_again_once_its_worker_is_gone() -> None:
     assert first in {address(again.take(MIB)), address(again.take(MIB - 7)), address(again.take(MIB))}
 
 
+def test_what_was_never_made_whole_goes_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+    scratch = Scratch.__new__(Scratch)  # as after Ctrl-C at the entry of `__init__`
+    del scratch
+    gc.collect()
+    assert capfd.readouterr().err == ""
+
+
 def test_what_is_kept_is_bounded() -> None:
     workers = [Scratch() for _ in range(40)]
     for worker in workers:

@@ -72,4 +72,4 @@ class Scratch:
         return self.take(prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
 
     def __del__(self) -> None:
-        _kept.extend(self._taken)
+        _kept.extend(getattr(self, "_taken", ()))  # which it lacks if Ctrl-C came while it was made

@@ -39,7 +39,8 @@ _NAMES = (
     ("degree", "degrees"),
 )
 _FIRST = {name: names[0] for names in _NAMES for name in names}
-_POWER = re.compile(r"\s*(?:\*\*|\^)\s*")
+# of a name, or with a sign: 10^-6 is 10-6, but 10^3 is not 103
+_POWER = re.compile(r"(?<=[^\W\d])\s*(?:\*\*|\^)\s*|\s*(?:\*\*|\^)\s*(?=[+-])")
 # products are written with blanks, points (of which numbers have some too) and stars
 _PRODUCT = re.compile(r"[\s*·]+|(?<!\d)\.|\.(?!\d)")
 _FACTOR = re.compile(r"([^\W\d_][^\W\d]*|°[CFK]?|%)([+-]?\d+)?")
@@ -54,8 +55,8 @@ def are_same_units(one: str, other: str) -> bool:
     >>> are_same_units("m s-1", "m/s"), are_same_units("m s-1", "km s-1"), are_same_units("kg kg-1", "1")
     (True, False, False)
     """
-    one, other = (_POWER.sub("^", " ".join(text.split())) for text in (one, other))
-    if one.replace("^", "") == other.replace("^", ""):
+    one, other = (_POWER.sub("", " ".join(text.split())) for text in (one, other))
+    if one == other:
         return True
     factors, others = _factors(one), _factors(other)
     return factors == others if factors is not None and others is not None else False
@@ -70,7 +71,7 @@ def _factors(text: str) -> _Factors | None:
         if sign == -1 and len(words) > 1:
             return None  # who writes W/m2 K may mean that both are below the line; UDUNITS takes the second for above
         for word in words:
-            if (match := _FACTOR.fullmatch(word.replace("^", ""))) is None:
+            if (match := _FACTOR.fullmatch(word)) is None:
                 return None
             power = sign * int(match[2] or 1)
             found[_FIRST.get(match[1], match[1]), power > 0] += abs(power)

@@ -23,7 +23,7 @@ from zarrds.errors import (
 from zarrds.metadata.equality import is_same
 from zarrds.metadata.fields import JSON, MALFORMED, Raw, without_bare
 from zarrds.metadata.formats import Format, v2, v3
-from zarrds.metadata.model import ArrayMetadata, Node
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.nodes.documents import new_groups, no_store, parents_of
 from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import Transaction
@@ -330,12 +330,20 @@ def _unequal_sizes(nodes: Mapping[str, Node | None]) -> Iterator[Finding]:
         for name, size in zip(node.dimension_names or (), node.shape, strict=False):
             if name is None:
                 continue
-            first, where = seen.setdefault((path.rpartition("/")[0], name), (size, path))
-            if size != first:
+            group = path.rpartition("/")[0]
+            first, where = seen.setdefault((group, name), (size, path))
+            if size != first and not _is_pyramid(nodes.get(group)):
                 problem = (
                     f"dimension {name!r} has the size {size}, but {first} in {where!r}: xarray cannot open the group"
                 )
                 yield Finding("error", path, problem)
+
+
+def _is_pyramid(group: Node | None) -> bool:
+    """Whether a group says that its arrays are levels of one image (OME-Zarr), each of another size."""
+    attributes = group.attributes if isinstance(group, GroupMetadata) else {}
+    ome = attributes.get("ome")
+    return "multiscales" in attributes or (isinstance(ome, dict) and "multiscales" in ome)
 
 
 def _unaligned(nodes: Mapping[str, Node | None]) -> Iterator[Finding]:

@@ -55,6 +55,11 @@ def _without_document(store: Any) -> Any:
     return store if "://" in store else path or store  # slashes may be all that there is of a URL
 
 
+def _shown_name(name: str) -> str | None:
+    """The name that the variable of an array has."""
+    return None if name == NONE_VAR_NAME else name
+
+
 def _roots(store: Store, *, should_recover: bool = False) -> dict[str, Hashable]:
     """The identities of the root's documents, of all formats; of none where looks are not requests."""
     if not has_trait(store, ManyValues):
@@ -87,6 +92,22 @@ class _Group:
     lazy: dict[str, LazyArray]
     stored: dict[str | None, xr.Variable]
     dropped: set[str]
+
+    def of_one_size(self, left_out: LeftOut) -> _Group:
+        """Without arrays whose dimensions have other sizes than in those before them, as levels of a pyramid have."""
+        sizes: dict[Hashable, int] = {}
+        lazy, stored = dict(self.lazy), dict(self.stored)
+        for name in self.lazy:
+            variable = stored[_shown_name(name)]
+            pairs = list(zip(variable.dims, variable.shape, strict=True))  # a dimension may be there twice
+            known = {**dict(pairs), **sizes}
+            other = next(((dim, size) for dim, size in pairs if known[dim] != size), None)
+            if other is None:
+                sizes = known
+            else:
+                left_out.add_of_other_size(path_below(self.path, name), *other, known[other[0]])
+                del lazy[name], stored[_shown_name(name)]
+        return replace(self, lazy=lazy, stored=stored)
 
     @property
     def arrays(self) -> dict[str, ArrayMetadata]:
@@ -135,7 +156,7 @@ class GroupReader:
         """As `dataset`, of a group and all below it, by path, parents first; with one warning for all of them."""
         left_out = LeftOut(self._store.path, self._dropped)
         get_group(self._store, self._nodes, check_prefix(root, self._store.path))
-        return self._datasets(list(groups_below(self._nodes, root, left_out)), left_out)
+        return self._datasets(list(groups_below(self._nodes, root, left_out)), left_out, is_tree=True)
 
     def _check_unchanged(self) -> None:
         """Raise `ConflictError` if a store without consolidated metadata was changed while it was opened."""
@@ -153,11 +174,13 @@ class GroupReader:
                 mend="Open it again",
             )
 
-    def _datasets(self, paths: list[str], left_out: LeftOut) -> dict[str, xr.Dataset]:
+    def _datasets(self, paths: list[str], left_out: LeftOut, *, is_tree: bool = False) -> dict[str, xr.Dataset]:
         labels: list[LazyArray] = []
         try:
             nodes = {path: get_group(self._store, self._nodes, check_prefix(path, self._store.path)) for path in paths}
             groups = [self._lazy(path, node, left_out) for path, node in nodes.items()]
+            if is_tree:  # a group that is no dataset hides no other
+                groups = [group.of_one_size(left_out) for group in groups]
             labels += [each for group in groups for each in self._needed(group)]
             if self._store.traits.is_remote:
                 side_by_side(LazyArray.read_ahead, labels)
@@ -219,7 +242,7 @@ class GroupReader:
             self._warn(path, name, problem)
         variables = restored.variables
         move_attributes(variables, roles)
-        give_back(variables, {None if n == NONE_VAR_NAME else n: m for n, m in arrays.items()})
+        give_back(variables, {_shown_name(name): metadata for name, metadata in arrays.items()})
         attributes = {**decoded.attributes, **apart_attributes(group.node)}
         # what has the name of a dimension is a coordinate, also one of several dimensions
         names = {dim for v in variables.values() for dim in v.dims} | set(decoded.names)
@@ -259,7 +282,7 @@ class GroupReader:
                     from zarrds.datasets.encoding.enumerations import with_names  # of enumerations alone
 
                     variable.encoding = with_names(variable.encoding, metadata)
-                variables[None if name == NONE_VAR_NAME else name] = variable
+                variables[_shown_name(name)] = variable
             except MetadataError as error:
                 left_out.add(where, error)
             else:

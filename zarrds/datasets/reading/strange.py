@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Literal, TypeAlias, get_args
@@ -57,6 +57,10 @@ class LeftOut:
         """Note an array whose dimensions have no names."""
         self.problems[path] = "it has no names for its dimensions"
         self.unnamed.add(path)
+
+    def add_of_other_size(self, path: str, dim: Hashable, size: int, known: int) -> None:
+        """Note an array in which a dimension has another size than in those before it."""
+        self.problems[path] = f"its dimension {dim!r} has the size {size}, and {known} in arrays before it"
 
     def add_undecoded(self, group: str, name: object, problem: str) -> None:
         """Note a variable that is given as it is stored."""

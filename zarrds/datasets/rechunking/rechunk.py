@@ -293,7 +293,8 @@ def copy(
 ) -> None:
     """Copy a store, one of its groups or some of its variables, without decoding anything.
 
-    As `rechunk` without other chunks: the target appears as a whole, and a run that was killed can go on.
+    As `rechunk` without other chunks: the target appears as a whole, and a run that was killed can go on. Files in the
+    store that are not Zarr's (tables that SpatialData keeps as Parquet) are not copied; `zarrds.verify` names them.
 
     Parameters
     ----------

@@ -247,3 +247,45 @@ def test_what_stands_where_no_single_character_was_written(tmp_path: Path, path:
             zarrds.export(store, made, overwrite=True)
             with xr.open_dataset(made) as read:
                 xr.testing.assert_identical(read, given)
+
+
+def _flags(path: Path, flags: list[bytes], fill_value: bytes, start: int) -> Path:
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("x", len(flags))
+        file.createVariable("x", "i4", "x")[:] = np.arange(len(flags)) + start
+        file.createVariable("flag", "S1", "x", fill_value=fill_value)[:] = np.array(flags, "S1")
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:variable 'flag' is a dask array with dtype=object")
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_single_characters_among_which_is_what_stood_for_missing_ones(
+    tmp_path: Path, path: Path, is_lazy: bool, zarr_format: Format
+) -> None:
+    """Files have different ones: netCDF files that were made had missing ones as characters, and these as missing."""
+    first = xr.load_dataset(_flags(tmp_path / "1.nc", [b"1", b" ", b"4"], b" ", 0))
+    second = xr.load_dataset(_flags(tmp_path / "2.nc", [b"7", b"-", b" "], b"-", 3))
+    zarrds.save(first, path, zarr_format=zarr_format)
+    zarrds.save(second.chunk(x=2) if is_lazy else second, path, append_dim="x")
+    expected = xr.concat([first, second], "x")
+    found = load(path, "zarrds")
+    xr.testing.assert_identical(found, expected)
+    found.to_netcdf(made := tmp_path / "made.nc")
+    zarrds.export(path, exported := tmp_path / "exported.nc")
+    for each in (made, exported):
+        xr.testing.assert_identical(xr.load_dataset(each), expected)
+
+
+@pytest.mark.filterwarnings("ignore:variable 'flag' is a dask array with dtype=object")
+@pytest.mark.parametrize("is_lazy", [False, True])
+@pytest.mark.parametrize("before", [[b"1", b" ", b"4"], [b"1", b"2", b"4"]], ids=["some missing", "none missing"])
+def test_undecoded_single_characters_are_appended(
+    tmp_path: Path, path: Path, before: list[bytes], is_lazy: bool, zarr_format: Format
+) -> None:
+    """Missing ones came back as characters, where the store had some."""
+    first = xr.load_dataset(_flags(tmp_path / "1.nc", before, b" ", 0))
+    second = _flags(tmp_path / "2.nc", [b"7", b" ", b"9"], b" ", 3)
+    raw = xr.load_dataset(second, decode_cf=False)
+    zarrds.save(first, path, zarr_format=zarr_format)
+    zarrds.save(raw.chunk(x=2) if is_lazy else raw, path, append_dim="x")
+    xr.testing.assert_identical(load(path, "zarrds"), xr.concat([first, xr.load_dataset(second)], "x"))

@@ -27,6 +27,7 @@ __all__ = [
     "ENUMERATION",
     "MEMBER",
     "ORDER",
+    "PANDAS",
     "STATISTICS",
     "UNLIMITED",
     "Marks",
@@ -54,6 +55,8 @@ ORDER = "order"
 STATISTICS = "statistics"
 # the note of integers that are an enumeration in netCDF
 ENUMERATION = "enumeration"
+# what pandas needs of an array, to make of it what it was
+PANDAS = "pandas"
 # the note of a group that dimensions were unlimited in the netCDF file that it comes from
 UNLIMITED = "unlimited_dims"
 _MARKS = frozenset({"must_understand", "id", "complete"})

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zarrds.metadata.extension import note_of
+from zarrds.metadata.extension import PANDAS, note_of
 from zarrds.metadata.fields import JSONObject, Raw
 from zarrds.metadata.model import ArrayMetadata
 
@@ -75,7 +75,7 @@ def _checked(name: Any, length: Any, text: Any, character: Any) -> Characters | 
     is_character = isinstance(character, str) and len(character) == 1 and character <= "\xff"
     if name is None and is_character:
         return Characters(None, 1, None, character)
-    if not isinstance(name, str) or type(length) is not int or length < 0:
+    if not isinstance(name, str) or not name or type(length) is not int or length < 0:
         return None
     encoding = text if isinstance(text, str) and _is_encoding(text) else None
     return Characters(name, length, encoding, character if is_character else None)
@@ -100,7 +100,11 @@ def noted_characters(metadata: ArrayMetadata) -> Characters | None:
     """What is noted of an array of text or bytes; None if that is nothing, or not well-formed."""
     if metadata.data_type.dtype.kind not in "SOU" or not isinstance(note := note_of(metadata, CHARACTERS), dict):
         return None
-    return _checked(note.get("dimension"), note.get("length"), note.get("encoding"), note.get("fill_value"))
+    noted = _checked(note.get("dimension"), note.get("length"), note.get("encoding"), note.get("fill_value"))
+    if noted is None or noted.dimension is not None or not isinstance(kind := note_of(metadata, PANDAS), dict):
+        return noted
+    # by now another may stand for what is missing, as that of the file is among the characters that were added
+    return _checked(None, 1, None, kind.get("missing", noted.fill_value)) or noted
 
 
 def encoding_of_text(

@@ -17,7 +17,7 @@ from zarrds.errors import EncodingError, MetadataError, VariableNotFoundError
 from zarrds.labels.kinds.plain import Description
 from zarrds.labels.kinds.table import companion_names, decode_options
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.extension import has_notes, marks_of, note_of
+from zarrds.metadata.extension import PANDAS, has_notes, marks_of, note_of
 from zarrds.metadata.fields import JSON, Raw
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.times import is_since
@@ -37,7 +37,7 @@ __all__ = [
 
 Closed: TypeAlias = Literal["left", "right", "both", "neither"]
 # members of the `zarrds` object
-PANDAS, MULTI_INDEX, RANGES = "pandas", "multi_index", "range_dimensions"
+MULTI_INDEX, RANGES = "multi_index", "range_dimensions"
 # categories may have categories: those of intervals of times with a zone have three arrays below them
 _MOST_NESTED = 8
 

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from zarrds.arguments import nearest
-from zarrds.compat.xarray_internals import is_chunked
+from zarrds.compat.xarray_internals import is_chunked, lazy_data, variable_of
 from zarrds.datasets.encoding.dataset import Encoding, stored_name
 from zarrds.datasets.encoding.meaning import decoded_like
 from zarrds.datasets.writing.changes import (
@@ -45,6 +45,7 @@ from zarrds.errors import (
     ZarrdsError,
     locating_group,
 )
+from zarrds.metadata.attributes import MARKERS
 from zarrds.metadata.model import ArrayMetadata
 from zarrds.metadata.nodes.documents import Nodes, open_nodes, parents_of
 from zarrds.metadata.nodes.locking import locked
@@ -304,7 +305,7 @@ def _group_change(
     """What changes in one group, along whose dimension `dim` it grows; `placed` are placements that were found."""
     group, dataset, encoding, how, levels = level.group, level.dataset, level.encoding, level.how, level.levels
     if stored is not None:
-        stored, dataset = with_room(*with_arrays_made_anew(stored, decoded_like(dataset, stored.variables)))
+        stored, dataset = with_room(*with_arrays_made_anew(stored, decoded_like(dataset, _as_read(stored))))
         dataset = with_ranges_of(dataset, stored.ranges)
         asked = how.region if isinstance(how.region, Mapping) else dataset.dims if how.region is not None else ()
         parts = {n for n in (*asked, dim) if stored.sizes.get(str(n))}
@@ -323,6 +324,20 @@ def _group_change(
     if len(levels) > 1 and how.append_dim is None and isinstance(region, Mapping):
         how = _of_level(how, dataset, levels)
     return plan_update(plain, encoding, stored, how)
+
+
+def _as_read(stored: StoredGroup) -> dict[str, xr.Variable]:
+    """Stored variables, those of bytes whose description says what is missing without the marker in their attributes.
+
+    By that an undecoded array counts for stored as it is, and what is missing in it for characters.
+    """
+    variables = dict(stored.variables)
+    for name in stored.notes.descriptions.keys() & variables.keys():
+        there = variables[name]
+        if there.dtype.kind == "S" and not there.attrs.keys().isdisjoint(MARKERS):
+            attrs = {key: value for key, value in there.attrs.items() if key not in MARKERS}
+            variables[name] = variable_of(there.dims, lazy_data(there), attrs, there.encoding)
+    return variables
 
 
 def _of_level(how: UpdateOptions, dataset: xr.Dataset, levels: Sequence[xr.Dataset]) -> UpdateOptions:

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 import zarrds
-from zarrds.errors import EncodingError, UnsupportedError
+from zarrds.errors import EncodingError, ReadOnlyError, UnsupportedError
 
 
 class Quantity:
@@ -95,6 +96,38 @@ def test_objects_are_named_by_their_type(tmp_path: Path) -> None:
         ds = xr.Dataset({"geometry": ("x", np.array(geometry, dtype=object))})
         with pytest.raises(EncodingError, match=r"'geometry'.*dtype object, of .*\.Point\..*WKB or WKT"):
             zarrds.save(ds, tmp_path / "a.zarr")
+
+
+def test_labels_of_a_dtype_of_another_library(tmp_path: Path) -> None:
+    """As geometries of GeoPandas."""
+
+    class Dtype(pd.api.extensions.ExtensionDtype):
+        name, type = "geometry", Point
+
+    class Geometries(pd.api.extensions.ExtensionArray):
+        dtype = Dtype()
+
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, item: Any) -> Any:
+            return Point(1, 2) if isinstance(item, int) else self
+
+        def isna(self) -> Any:
+            return np.zeros(2, bool)
+
+        def copy(self) -> Geometries:
+            return self
+
+    ds = pd.DataFrame({"geometry": pd.Series(Geometries())}).to_xarray()
+    with pytest.raises(EncodingError, match=r"'geometry'.*found geometry.*to_wkb"):
+        zarrds.save(ds, tmp_path / "a.zarr")
+
+
+def test_a_store_that_only_its_library_writes_says_so() -> None:
+    """As sessions of Icechunk."""
+    with pytest.raises(ReadOnlyError, match=r"ds\.to_zarr\(store\)"):
+        zarrds.save(xr.Dataset({"a": 1}), zarr.storage.MemoryStore(), mode="a")
 
 
 def test_what_is_no_dataset_becomes_one(tmp_path: Path) -> None:

@@ -244,7 +244,9 @@ def to_plain(values: Values, like: StoredKind | None = None) -> Plain | None:
     kind = None if labels is None else next((kind for kind in _KINDS if kind.holds(labels)), None)
     if labels is not None and kind is None and isinstance(labels.dtype, ExtensionDtype):
         raise EncodingError(
-            "labels of this dtype cannot be stored", found=labels.dtype, mend="Convert them with astype"
+            "labels of this dtype cannot be stored",
+            found=labels.dtype,
+            mend="Convert them with astype, geometries with to_wkb or to_wkt",
         )
     if like is not None and is_described:
         plain = _as_described(values, labels, kind, like)

@@ -172,7 +172,8 @@ def refuse(path: str) -> NoReturn:
     raise ReadOnlyError(
         "this kind of store can only be read",
         path=path,
-        mend="Save to a folder or a URL; a folder becomes a ZIP file with shutil.make_archive",
+        mend="Save to a folder or a URL; a folder becomes a ZIP file with shutil.make_archive, "
+        "and a store of zarr-python's own (Icechunk) is written by ds.to_zarr(store)",
     )
 
 

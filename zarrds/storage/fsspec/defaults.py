@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -105,7 +106,32 @@ async def watched_client(**options: Any) -> Any:
 
     watch = TraceConfig()
     watch.on_request_end.append(_check_part)
-    return await get_client(**{**options, "trace_configs": [*(options.get("trace_configs") or ()), watch]})
+    traces = [*(options.get("trace_configs") or ()), watch]
+    return await get_client(**{"response_class": _cut_answers(), **options, "trace_configs": traces})
+
+
+@cache
+def _cut_answers() -> type[Any]:
+    """Answers of which no more is read than the part that was asked for, however much is sent."""
+    from aiohttp import ClientResponse
+
+    class CutAnswer(ClientResponse):
+        async def read(self) -> bytes:
+            asked = _ASKED.match(self.request_info.headers.get("Range", ""))
+            if asked is None or not (asked[2] and (asked[1] or self.status == 206)):
+                return await super().read()
+            first, stop = (int(asked[1]), int(asked[2]) + 1) if asked[1] else (0, int(asked[2]))
+            if self.status == 206:
+                first, stop = 0, stop - first
+            data = bytearray()
+            async for part in self.content.iter_any():
+                data += part
+                if len(data) > stop:
+                    self.close()
+                    break
+            return bytes(memoryview(data)[first:stop])
+
+    return CutAnswer
 
 
 async def _check_part(session: object, context: object, request: Any) -> None:

@@ -60,9 +60,12 @@ class WebListings:
             folders = [path for path, is_folder in below if is_folder]
         return found
 
-    def found(self, name: str, span: tuple[int, int] | dict[str, int] | None) -> Found | None:
-        """An object, or a part of it, from an answer that obstore cannot take; None if there is no such object."""
-        data = self._client.read(name)
+    def found(self, name: str, span: tuple[int, int] | dict[str, int] | None, limit: int | None = None) -> Found | None:
+        """An object, or a part of it, from an answer that obstore cannot take; None if there is no such object.
+
+        Of one of more than `limit` bytes it is a little more than that.
+        """
+        data = self._client.read(name) if limit is None else self._client.read_at_most(name, limit)
         if data is None:
             return None
         # the answer may tell nothing else by which this value could be told from another

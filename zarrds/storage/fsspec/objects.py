@@ -138,8 +138,13 @@ class Objects:
     # one object
 
     @repeated
-    def read(self, name: str) -> bytes | None:
-        """Return all that an object holds, or None if there is no such object."""
+    def read(self, name: str, *, limit: int | None = None) -> bytes | None:
+        """Return all that an object holds, or None if there is no such object.
+
+        Of more than `limit` bytes web servers are asked for a little more than that: they may send without an end.
+        """
+        if limit is not None and self.is_web and not self._is_cache:
+            return self.read_at_most(name, limit)
         return self._cat(name)
 
     def read_at_most(self, name: str, limit: int) -> bytes | None:

@@ -159,6 +159,12 @@ class RemoteStore:
         with locating(self.path, key):
             return None if name is None else self._objects.read(name)
 
+    def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
+        """As `get`; but of a web server's value of more than `limit` bytes only the beginning; see `BoundedValues`."""
+        name = self._name(key)
+        with locating(self.path, key):
+            return None if name is None else self._objects.read(name, limit=limit)
+
     def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
         """Return a part of the value of `key` by one request, or None if the key is absent; see `Store.get_range`."""
         name = self._name(key)

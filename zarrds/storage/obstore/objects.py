@@ -28,6 +28,7 @@ __all__ = ["COALESCE", "ObstoreObjects"]
 
 # objects up to this size are put by one request
 _ONE_PUT = 64 * 2**20
+_LARGE = 256 * 2**20  # of an answer that is taken as it comes
 # ranges that lie closer together are one request: at 100 MB/s and 30 ms, what lies between takes less than a request
 COALESCE = 2**20
 
@@ -83,20 +84,20 @@ class ObstoreObjects(ObstoreClient):
         try:
             return self._asked("read", lambda: self._answer(name, options, limit), absent="none", again=True)
         except StoreIOError as error:
-            return self._web_found(error, name, options.get("range"))
+            return self._web_found(error, name, options.get("range"), limit)
 
-    def _web_found(self, error: StoreIOError, name: str, span: Any = None) -> Found | None:
+    def _web_found(self, error: StoreIOError, name: str, span: Any = None, limit: int | None = None) -> Found | None:
         """An object of which a web server's answer was one that obstore cannot take, or the error."""
         if not self.is_read_only or not is_unreadable(error):
             raise error
-        return self._odd(name, span)
+        return self._odd(name, span, limit)
 
-    def _odd(self, name: str, span: Any = None) -> Found | None:
+    def _odd(self, name: str, span: Any = None, limit: int | None = None) -> Found | None:
         """An object that obstore cannot take, with what is told of it: of documents by HEAD, as later."""
         told = None
         with suppress(StoreIOError):
             told = self._headed(name) if is_document(name) else None  # first: it may be of an older value, of no newer
-        found = self._web.found(name, span)
+        found = self._web.found(name, span, limit)
         return found if found is None or told is None else Found(found.data, {**told, "size": found.info["size"]})
 
     def _is_compressed(self, answer: Any) -> bool:
@@ -106,10 +107,24 @@ class ObstoreObjects(ObstoreClient):
     def _answer(self, name: str, options: Mapping[str, Any], limit: int | None) -> Found | None:
         answer = self._of(self._module.get, name, **({"options": options} if options else {}))
         if self._is_compressed(answer):
-            return self._odd(name, options.get("range"))
+            return self._odd(name, options.get("range"), limit)
         if limit is not None and answer.meta["size"] > limit:
             return Found(memoryview(b""), {})  # the answer is dropped before its body
-        return Found(memoryview(answer.bytes()), answer.meta)
+        return Found(_body(answer), answer.meta)
+
+    def _beginning(self, name: str, stop: int) -> Found | None:
+        """The first bytes of an object on a web server that knows no ranges; the rest is not waited for."""
+
+        def ask() -> Found | None:
+            answer = self._of(self._module.get, name)
+            return (
+                self._odd(name, limit=stop) if self._is_compressed(answer) else Found(_body(answer, stop), answer.meta)
+            )
+
+        try:
+            return self._asked("read", ask, absent="none", again=True)
+        except StoreIOError as error:
+            return self._web_found(error, name, limit=stop)
 
     def read_range(self, name: str, start: int, length: int) -> memoryview | None:
         """Return at most `length` bytes from `start` (from the end if negative), or None if there is no such object."""
@@ -130,7 +145,7 @@ class ObstoreObjects(ObstoreClient):
             found = self.find_one(name, -start if start < 0 else (start, start + length))
         except StoreIOError as error:
             if self.is_read_only:  # it knows no ranges; what it tells of sizes may be of what is compressed
-                found = self.find_one(name)
+                found = self.find_one(name) if start < 0 else self._beginning(name, start + length)
                 return None if found is None else Found(found.data[start:][:length], found.info)
             # refused: a range that begins at the end or beyond it
             try:
@@ -152,7 +167,7 @@ class ObstoreObjects(ObstoreClient):
         except StoreIOError:
             if not self.is_read_only:
                 raise
-            whole = self.find_one(name)  # the server knows no ranges
+            whole = self._beginning(name, max(start + length for start, length in spans))  # it knows no ranges
             if whole is None:
                 raise
             return [whole.data[start:][:length] for start, length in spans]
@@ -326,3 +341,19 @@ class ObstoreObjects(ObstoreClient):
                 options["headers"] = {k: v.decode() if isinstance(v, bytes) else v for k, v in headers.items()}
             self._lister = WebListings(Objects(self.url, options), self.read_at_most)
         return self._lister
+
+
+def _body(answer: Any, most: int | None = None) -> memoryview:
+    """What an answer of obstore holds, at least `most` bytes of it; of what is large as much as there is comes to be.
+
+    For all that is said to come there would be made room first, and where there is none, the process ends.
+    """
+    start, stop = answer.range
+    if stop - start <= _LARGE:
+        return memoryview(answer.bytes())
+    data = bytearray()
+    for part in answer.stream():
+        data += part
+        if most is not None and len(data) >= most:
+            break
+    return memoryview(data)

@@ -34,10 +34,10 @@ from zarrds.storage.obstore.changes.retries import attempts, put_over, repeat_wh
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import answers_of, side_by_side
 
-__all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known"]
+__all__ = ["MAX_DOCUMENT", "ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known"]
 
 _MOST_REMOVED = 1000  # objects, which servers remove by one request
-_MAX_ROOT = 1 << 28  # bytes of the root's document
+MAX_DOCUMENT = 1 << 28  # bytes
 
 
 class ConditionalCommits(Commits):
@@ -267,11 +267,13 @@ class ConditionalCommits(Commits):
         """Whether a commit was made; if not, it cannot be made any more afterwards, for the root is claimed."""
         root = self._base + commit.root
         for _ in attempts():
-            found = self._objects.find_one(root, limit=_MAX_ROOT)
+            found = self._objects.find_one(root, limit=MAX_DOCUMENT)
             if found is None:
                 return False
-            if len(found.data) > _MAX_ROOT:
-                raise StoreIOError("the root's document is too large", key=commit.root, expected=f"{_MAX_ROOT} bytes")
+            if len(found.data) > MAX_DOCUMENT:
+                raise StoreIOError(
+                    "the root's document is too large", key=commit.root, expected=f"{MAX_DOCUMENT} bytes"
+                )
             if is_signed(bytes(found.data), commit.write):
                 return True
             if self.current() != commit:

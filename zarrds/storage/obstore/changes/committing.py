@@ -31,7 +31,7 @@ from zarrds.storage.fsspec.commits import (
 )
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.held import HeldChanges, written
-from zarrds.storage.obstore.changes.commits import ConditionalCommits, claimed, conflict, is_same_version
+from zarrds.storage.obstore.changes.commits import MAX_DOCUMENT, ConditionalCommits, claimed, conflict, is_same_version
 from zarrds.storage.obstore.changes.direct_commit import DirectCommit
 from zarrds.storage.obstore.changes.open_commit import OpenCommit
 from zarrds.storage.obstore.changes.prefetch import Prefetch, fetched_of, note_keys
@@ -185,7 +185,7 @@ class CommittingStore(RemoteStore):
 
     def _fetched(self, key: str) -> Fetched:
         try:
-            found = self._found(key)
+            found = self._found(key, MAX_DOCUMENT if is_document(key) else None)
         except ZarrdsError as error:
             return Fetched(None, None, error)
         return fetched_of(found)

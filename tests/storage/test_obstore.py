@@ -408,3 +408,13 @@ def test_what_cannot_be_listed_is_not_empty(tmp_path: Path) -> None:
         xr.testing.assert_identical(xr.open_dataset(f"{url}/t2m.zarr", engine="zarrds").load(), sample())
         with pytest.raises(StoreIOError, match="does not show what it has"):
             xr.open_dataset(f"{url}/t2m.zarr", engine="zarrds", consolidated=False)
+
+
+def test_a_listing_that_repeats_its_page_comes_to_an_end(server: S3Server) -> None:
+    entry = "<Key>a.zarr/c</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified><Size>1</Size>"
+    again = "<IsTruncated>true</IsTruncated><NextContinuationToken>c</NextContinuationToken>"
+    page = f"<ListBucketResult>{again}<Contents>{entry}</Contents></ListBucketResult>".encode()
+    server.state.fault = lambda method, key: Fault(200, body=page) if method == "LIST" else None
+    store = as_store("s3://bucket/a.zarr", server.options)
+    with pytest.raises(StoreIOError, match="the same page"):
+        list(store.list_prefix())

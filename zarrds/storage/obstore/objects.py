@@ -274,8 +274,13 @@ class ObstoreObjects(ObstoreClient):
         start = self._below(name)
 
         def ask() -> dict[str, Info]:
-            entries = (entry for batch in self._connection.list(start or None) for entry in batch)
-            return {each["path"][len(self._prefix) :]: each for each in entries if each["path"].startswith(start)}
+            found: dict[str, Info] = {}
+            for batch in self._connection.list(start or None):
+                n = len(found)
+                found |= {each["path"]: each for each in batch}
+                if batch and len(found) == n:
+                    raise StoreIOError("cannot list: the server sends the same page of its listing again and again")
+            return {path[len(self._prefix) :]: each for path, each in found.items() if path.startswith(start)}
 
         return self._asked("list", ask) or {}
 

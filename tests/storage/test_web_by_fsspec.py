@@ -13,7 +13,7 @@ import xarray as xr
 
 import zarrds
 from tests.storage.web_server import Handler, web
-from zarrds.errors import StoreIOError
+from zarrds.errors import MetadataError, StoreIOError
 from zarrds.storage.fsspec import turns
 from zarrds.stores import as_store
 
@@ -144,3 +144,16 @@ def test_what_other_clients_get_over(tmp_path: Path, way: str, failing: str) -> 
         xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds").load(), made)
         np.testing.assert_array_equal(zarrds.open_array(store, path="v")[3:7, 20:], values[3:7, 20:])
         assert not zarrds.verify(store).findings
+
+
+@pytest.mark.parametrize("way", ["option", "obstore"])
+def test_format_2_is_found_where_a_page_stands_for_what_is_absent(ds: xr.Dataset, tmp_path: Path, way: str) -> None:
+    ds.to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=True)
+    (tmp_path / "b.zarr").mkdir()
+    with web(type("_", (Failing,), {"way": "a page", "asked": set()}), tmp_path) as url:
+        a, b = (as_store(WAYS.get(way, lambda url, folder: url)(f"{url}/{name}.zarr", tmp_path)) for name in "ab")
+        xr.testing.assert_identical(xr.open_dataset(a, engine="zarrds").load(), ds)
+        np.testing.assert_array_equal(zarrds.open_array(a, path="v")[...], ds.v)
+        for options in ({}, {"zarr_format": 3}):
+            with pytest.raises(MetadataError, match=r"not valid JSON.*zarr\.json"):
+                xr.open_dataset(b, engine="zarrds", **options)

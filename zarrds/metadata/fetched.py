@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from zarrds.errors import ZarrdsError
@@ -15,7 +16,7 @@ from zarrds.storage.commits.committer import committer_of
 from zarrds.storage.protocol import Buffer, Store
 from zarrds.storage.traits import Fetched, ManyValues, get_at_most, has_trait
 
-__all__ = ["Watched", "is_denied", "more_prefetched", "prefetched", "recover", "without"]
+__all__ = ["Watched", "is_denied", "is_page", "more_prefetched", "prefetched", "recover", "without"]
 
 
 class _Prefetched:
@@ -156,3 +157,12 @@ def is_denied(store: Store, error: ZarrdsError) -> bool:
     A folder knows what is absent: there it is an error, or what lies there would be taken for nothing.
     """
     return store.traits.is_remote and getattr(error, "errno", None) == errno.EACCES
+
+
+def is_page(store: Store, key: str) -> bool:
+    """Whether a page stands in the place of a document at a URL: so some web servers answer for what is absent."""
+    if not store.traits.is_remote:
+        return False
+    with suppress(ZarrdsError):
+        return bytes(get_at_most(store, key, 64) or b"")[:64].lstrip().startswith(b"<")
+    return False

@@ -18,7 +18,7 @@ from zarrds.errors import (
     ZarrdsError,
     locating,
 )
-from zarrds.metadata.fetched import is_denied, prefetched
+from zarrds.metadata.fetched import is_denied, is_page, prefetched
 from zarrds.metadata.fields import MALFORMED, Raw
 from zarrds.metadata.formats import Format, spec_of, v2, v3
 from zarrds.metadata.model import Formatted, GroupMetadata, Node, ZarrFormat
@@ -359,15 +359,15 @@ def no_store(store: Store, like: Formatted | None = None) -> StoreNotFoundError:
 
 def _nodes_of_any(store: Store, like: Formatted | None, how: _Look) -> Nodes | None:
     """The nodes of a store, None if there is none."""
-    denied: StoreIOError | None = None
+    denied: ZarrdsError | None = None
     for number, spec in enumerate(_FORMATS if like is None else (spec_of(like),)):
         by_root = how.consolidated is not False
         keys = root_keys(spec, how.consolidated) + [spec.document_key(path) for path in how.beside if spec is v3]
         seen = prefetched(store, keys, recover=number == 0 and not how.is_locked, by_root=by_root)
         try:
             nodes = _opened(store, seen, spec, how)
-        except StoreIOError as error:
-            if not is_denied(store, error):
+        except (StoreIOError, MetadataError) as error:
+            if not is_denied(store, error) and not is_page(seen, spec.root_key(consolidated=False)):
                 raise
             denied = denied or error
         else:

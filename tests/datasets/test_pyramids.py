@@ -55,6 +55,23 @@ def test_copies_of_a_pyramid(path: Path, tmp_path: Path) -> None:
         assert tree["images/cells"].s0.shape == (4, 4)
 
 
+@pytest.mark.parametrize("make", [zarrds.copy, zarrds.rechunk])
+def test_files_that_are_no_zarr_stay_behind(path: Path, tmp_path: Path, make: Any) -> None:
+    """As SpatialData keeps tables of shapes beside arrays."""
+    store_of_images(path, OME)
+    make(path, tmp_path / "a.zarr")  # without a warning
+    (path / "shapes/cells").mkdir(parents=True)
+    (path / "shapes/cells/shapes.parquet").write_bytes(b"PAR1")
+    (path / ".DS_Store").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"1 files .*were not copied: 'shapes/cells/shapes\.parquet'$") as told:
+        make(path, tmp_path / "b.zarr")
+    assert told[0].filename == __file__
+    make(path, tmp_path / "c.zarr", group="table")
+    assert sorted(each.name for each in tmp_path.iterdir() if each.suffix == ".zarr") == sorted(
+        {"a.zarr", "b.zarr", "c.zarr", path.name}
+    )
+
+
 @pytest.mark.parametrize("attributes", [OME, OME["ome"]], ids=["0.5", "0.4"])
 def test_a_pyramid_is_no_damage(path: Path, attributes: dict[str, Any]) -> None:
     store_of_images(path, attributes)

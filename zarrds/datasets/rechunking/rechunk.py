@@ -18,6 +18,7 @@ from zarrds.arguments import (
     check_sizes,
     check_texts,
     names_of,
+    warn,
 )
 from zarrds.datasets.description.of_store import unknown_variable
 from zarrds.datasets.rechunking.by_parts import Parts, check_wanted, hidden_store, parts_of, write_parts
@@ -31,9 +32,11 @@ from zarrds.display.text import nbytes_of
 from zarrds.engine.executor import n_cores
 from zarrds.engine.progress import ProgressOption
 from zarrds.errors import EncodingError, UnsupportedError, locating
+from zarrds.metadata.nodes.belonging import others
 from zarrds.storage.commits.committer import as_durable
 from zarrds.storage.locate import as_store
 from zarrds.storage.protocol import Store
+from zarrds.storage.traits import folder_of
 
 __all__ = ["RechunkPlan", "copy", "rechunk", "rechunk_plan"]
 
@@ -238,6 +241,8 @@ def rechunk(
         copied = planned(opened, chunks, shards, encoding or {}, limit, _n_workers(workers))
     with locating(goal.path):
         carry_out(opened, copied, goal, options)
+    if names is None and not isinstance(source, xr.Dataset):
+        _tell_of_others(opened)
 
 
 def _selected(dataset: xr.Dataset, group: str | None, names: list[str] | None) -> xr.Dataset:
@@ -294,7 +299,8 @@ def copy(
     """Copy a store, one of its groups or some of its variables, without decoding anything.
 
     As `rechunk` without other chunks: the target appears as a whole, and a run that was killed can go on. Files in the
-    store that are not Zarr's (tables that SpatialData keeps as Parquet) are not copied; `zarrds.verify` names them.
+    store that are not Zarr's (tables that SpatialData keeps as Parquet) are not copied; a warning names them where the
+    store is a folder, and `zarrds.verify` everywhere.
 
     Parameters
     ----------
@@ -327,6 +333,18 @@ def copy(
         copied = planned(opened, None, None, {}, 2**62, _n_workers(workers))
     with locating(goal.path):
         carry_out(opened, copied, goal, CopyOptions("copy", _checked(mode), statistics, progress))
+    if names is None and not isinstance(source, xr.Dataset):
+        _tell_of_others(opened)
+
+
+def _tell_of_others(source: Source) -> None:
+    """Warn of files that stay behind, since they are not Zarr's; elsewhere than in folders to look takes requests."""
+    if folder_of(source.store) is None:
+        return
+    keys = sorted(others(source.store.list_prefix(source.base.rstrip("/"))))
+    if keys:
+        shown = ", ".join(map(repr, keys[:3])) + (", …" if len(keys) > 3 else "")
+        warn(f"{len(keys)} files in {source.store.path!r} are not Zarr's, and were not copied: {shown}")
 
 
 def _nbytes(value: int | str) -> int:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import warnings
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrds
 from tests.datasets.index_kinds import dataset_of
+from zarrds.errors import ZarrdsError
 
 OPTIONS: list[dict[str, Any]] = [
     {"index": "pandas"},
@@ -120,6 +125,27 @@ notes = st.fixed_dictionaries(
         "complete": json_values,
     },
 )
+
+
+@pytest.mark.parametrize("dtype", ["period[Q-XXX]", "period[XX]", "period[0D]", f"period[{10**17}D]"])
+@pytest.mark.parametrize("way", [{"append_dim": "x"}, {"region": {"x": slice(0, 2)}}])
+def test_periods_that_are_none_count_for_nothing(dtype: str, way: dict[str, Any]) -> None:
+    """Missing text went through a dtype that is none to pandas, whose error was all that was told."""
+    store = zarrds.MemoryStore()
+    ds = xr.Dataset({"v": ("x", np.array(["a", "b"], object))})
+    zarrds.save(ds, store)
+    noted = {"must_understand": False, "pandas": {"dtype": dtype}}
+    store.set("v/.zarrds/.zarrds.json", json.dumps(noted).encode())
+    store.set("zarr.json", json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}).encode())
+    assert not zarrds.verify(store).ok
+    missing = ds.copy(data={"v": np.array([None, "c"], object)})
+    for new in (missing, missing.isel(x=[0, 0])):
+        with suppress(ZarrdsError):
+            zarrds.save(new, store, **way)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the note, where it is still there
+        found = xr.open_dataset(store, engine="zarrds").v.values.tolist()
+    assert found[-1] == "b" or pd.isna(found[-1])
 
 
 @settings(max_examples=25, deadline=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -71,17 +72,25 @@ def _starts(labels: pd.PeriodIndex, unit: str) -> Array:
 
 
 def period_unit(description: Description) -> dict[str, Any]:
-    """How to decode the starts."""
-    return {"time_unit": _unit(described_dtype(description))}
+    """How to decode the starts. Raises `MetadataError` for what is no period to pandas."""
+    dtype = described_dtype(description)
+    _frequency(dtype)
+    return {"time_unit": _unit(dtype)}
+
+
+def _frequency(dtype: str) -> Any:
+    match, freq = PERIODS.fullmatch(dtype), None
+    with suppress(OverflowError, TypeError, ValueError):  # pandas', for letters that it does not know
+        freq = pd.PeriodDtype(match[1]).freq if match else None
+    if freq is None or freq.n < 1:
+        raise mismatch("dtype is none of periods", found=dtype)
+    return freq
 
 
 def restore_periods(description: Description, values: Array, companions: Mapping[str, Any]) -> Labels:
     """The index that `store_periods` was given."""
     dtype = described_dtype(description)
-    match = PERIODS.fullmatch(dtype)
-    freq: Any = pd.PeriodDtype(match[1]).freq if match else None
-    if freq is None or freq.n < 1:
-        raise mismatch("dtype is none of periods", found=dtype)
+    freq = _frequency(dtype)
     starts = to_unit(values, _unit(dtype)) if values.dtype.kind == "M" else None
     if starts is None:
         raise mismatch("array does not hold the starts of the periods that are described", found=values.dtype)

@@ -19,9 +19,15 @@ from zarrds.engine.scratch import Scratch
 MIB = 2**20
 
 
-@pytest.fixture(autouse=True)
-def nothing_kept() -> Iterator[None]:
+@pytest.fixture(autouse=True, scope="module")
+def _others_are_collected() -> None:
+    """Workers of other tests; to look at all that a long run has made takes half a second."""
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(_others_are_collected: None) -> Iterator[None]:
+    gc.collect(1)
     scratch._kept.clear()
     yield
     scratch._kept.clear()

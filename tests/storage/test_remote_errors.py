@@ -388,6 +388,7 @@ def test_a_missing_bucket_is_told_to_who_saves(server: S3Server) -> None:
         list(as_store("s3://elsewhere/a.zarr", server.options).list_prefix())
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_conflicts_name_the_store(server: S3Server) -> None:
     zarrds.save(DATA, "s3://bucket/a.zarr", storage_options=server.options)
     marker = b'{"owner": "another", "folder": ".ab.zarrds-partial", "steps": []}'

@@ -16,6 +16,7 @@ import xarray as xr
 import zarrds
 from tests.storage.web_server import Handler, web
 from zarrds.errors import ReadOnlyError, StoreIOError, StoreNotFoundError
+from zarrds.storage.fsspec import turns
 from zarrds.stores import as_store
 
 fsspec = pytest.importorskip("fsspec", reason="stores at URLs need the extra 'remote'")
@@ -231,6 +232,7 @@ def test_answers_that_other_clients_take(
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(Strange, "way", way)
+    monkeypatch.setattr(turns, "_PAUSES", (0.01,) * 3)
     Strange.passing.clear()
     with web(Strange, folder) as url:
         found = xr.open_dataset(f"{url}/v3.zarr", engine="zarrds").load()

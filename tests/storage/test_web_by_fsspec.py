@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -133,14 +134,21 @@ class Failing(Handler):
         return None
 
 
+SOON = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=5), "base": 2}
+
+
 @pytest.mark.parametrize("way", ["option", "mapper", "simplecache", "obstore"])
 @pytest.mark.parametrize("failing", ["busy", "breaks off", "no ranges", "no ranges: 501", "gone", "hides", "a page"])
-def test_what_other_clients_get_over(tmp_path: Path, way: str, failing: str) -> None:
+def test_what_other_clients_get_over(tmp_path: Path, way: str, failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_PAUSES", (0.01,) * 3)
     values = np.arange(600, dtype="int32").reshape(20, 30)
     made = xr.Dataset({"v": (("y", "x"), values)}, {"y": np.arange(20)})
     made.to_zarr(tmp_path / "a.zarr", encoding={"v": {"chunks": (5, 6), "shards": (10, 12)}}, zarr_format=3)
     with web(type("_", (Failing,), {"way": failing, "asked": set()}), tmp_path) as url:
-        store = as_store(WAYS.get(way, lambda url, folder: url)(f"{url}/a.zarr", tmp_path))
+        if way == "obstore":
+            store = as_store(f"{url}/a.zarr", {"retry_config": {"backoff": SOON}})
+        else:
+            store = as_store(WAYS[way](f"{url}/a.zarr", tmp_path))
         xr.testing.assert_identical(xr.open_dataset(store, engine="zarrds").load(), made)
         np.testing.assert_array_equal(zarrds.open_array(store, path="v")[3:7, 20:], values[3:7, 20:])
         assert not zarrds.verify(store).findings

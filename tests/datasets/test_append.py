@@ -246,8 +246,9 @@ REFUSED: dict[str, tuple[Change, str, str | None]] = {
 @pytest.mark.one_in(8)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_does_not_fit(path: Path, case: str, kind: str, zarr_format: Format) -> None:
+def test_what_does_not_fit(path: Path, case: str, kind: str) -> None:
     change, words, key = REFUSED[case]
+    zarr_format: Format = 2 if ([*REFUSED].index(case) + KINDS.index(kind)) % 2 else 3
     packed = {"dtype": "i2", "scale_factor": 0.25, "add_offset": 280.0, "_FillValue": -999}
     encoding: dict[str, Any] = {**CHUNKS, "t2m": {"chunks": (4, 2), **packed}}
     zarrds.save(days(0, 6), path, encoding=encoding, zarr_format=zarr_format)

@@ -50,8 +50,7 @@ def test_dataset(kind: str, chunks: Any, zarr_format: Any) -> None:
 
 @pytest.mark.one_in(24)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
-@pytest.mark.parametrize("zarr_format", [3, 2])
+@pytest.mark.parametrize(("zarr_format", "chunks"), [(3, {}), (2, None)], ids=["3-dask", "2-numpy"])
 def test_datatree(kind: str, chunks: Any, zarr_format: Any) -> None:
     store, ds = zarrds.MemoryStore(), dataset_of(kind)
     bare = xr.Dataset({"u": ("x", ds.v.values)})

@@ -66,9 +66,11 @@ def assert_same(found: xr.Dataset, expected: xr.Dataset, kind: str) -> None:
 
 
 @pytest.mark.one_in(24)
-@pytest.mark.parametrize("as_coordinate", [False, True], ids=["data", "coordinate"])
-@pytest.mark.parametrize("chunks", [None, {}], ids=["numpy", "dask"])
-@pytest.mark.parametrize("zarr_format", [3, 2])
+@pytest.mark.parametrize(
+    ("zarr_format", "chunks", "as_coordinate"),
+    [(3, None, False), (3, {}, True), (2, None, True), (2, {}, False)],
+    ids=["3-numpy-data", "3-dask-coordinate", "2-numpy-coordinate", "2-dask-data"],  # all pairs
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds(kind: str, zarr_format: Any, chunks: Any, as_coordinate: bool) -> None:
     ds = xr.Dataset({"v": ("x", held(kind), {"long_name": "of a kind"}), "w": ("x", np.arange(6))})

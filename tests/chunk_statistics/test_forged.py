@@ -181,7 +181,7 @@ def test_any_edits(data: Any, zarr_format: Any, attacks: list[tuple[Any, ...]], 
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.tuples(values, integers), st.sampled_from([2, 3]), st.lists(edits(), min_size=1, max_size=6), THEN)
 def test_any_edits_many(data: Any, zarr_format: Any, attacks: list[tuple[Any, ...]], then: str) -> None:
     attacked(data, zarr_format, attacks, then)

@@ -59,7 +59,7 @@ def check_failures(
 
 
 @pytest.mark.one_in(30)
-@pytest.mark.parametrize("step", [2, pytest.param(1, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if "not consolidated" not in name])
 def test_file_operations_fail_once(name: str, step: int, folder: Path) -> None:
     outcomes = check_failures(Trial(folder, name, 3, durable=True), iter(range(0, 1000, step)))

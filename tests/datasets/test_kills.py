@@ -28,8 +28,8 @@ from tests.datasets.operations import (
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 Die = Callable[..., dict[str, Any]]
-N_DEATHS = 24  # of each operation, at file operations evenly apart
-N_KILLS = 20  # of each operation, at random instants
+N_DEATHS = 16  # of each operation, at file operations evenly apart
+N_KILLS = 12  # of each operation, at random instants
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from zarrds.errors import ConflictError, LabelError, StoreExistsError
 from zarrds.storage.protocol import Buffer
 
 N_PROCESSES = 3
-N_APPENDS = 200
+N_APPENDS = 120
 N_REPLACEMENTS = 100
 
 _barrier: Barrier | None = None

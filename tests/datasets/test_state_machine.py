@@ -375,4 +375,4 @@ TestMachine = Machine.TestCase
 
 @pytest.mark.slow
 def test_more_sequences() -> None:
-    run_state_machine_as_test(Machine, settings=settings(_SETTINGS, max_examples=40))
+    run_state_machine_as_test(Machine, settings=settings(_SETTINGS, max_examples=20))

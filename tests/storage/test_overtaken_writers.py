@@ -146,21 +146,8 @@ PLANS = st.lists(st.tuples(st.booleans(), st.integers(1, 25)), max_size=12)
 @pytest.mark.usefixtures("_without_locks")
 @pytest.mark.parametrize("patience", [0.0, 20.0])
 @given(plan=PLANS)
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_of_two_appends_none_is_mixed(running: S3Server, plan: list[tuple[bool, int]], patience: float) -> None:
-    check_two_appends(running, plan, patience)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("_without_locks")
-@pytest.mark.parametrize("patience", [0.0, 20.0])
-@given(plan=PLANS)
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-def test_of_two_appends_none_is_ever_mixed(running: S3Server, plan: list[tuple[bool, int]], patience: float) -> None:
-    check_two_appends(running, plan, patience)
-
-
-def check_two_appends(running: S3Server, plan: list[tuple[bool, int]], patience: float) -> None:
     """Whatever the order of their requests: each is there whole, or has got an error and is not there."""
     running.clear()
     save(running)

@@ -79,7 +79,7 @@ PLANS = st.lists(st.tuples(st.booleans(), st.integers(1, 25)), max_size=12)
 @pytest.mark.usefixtures("_without_locks")
 @pytest.mark.parametrize("patience", [0.0, 20.0])
 @given(names=st.tuples(st.sampled_from(sorted(ACTS)), st.sampled_from(sorted(ACTS))), plan=PLANS)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_two_writers_are_as_if_one_had_come_after_the_other(
     running: S3Server, names: tuple[str, str], plan: list[tuple[bool, int]], patience: float
 ) -> None:

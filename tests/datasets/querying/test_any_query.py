@@ -190,7 +190,7 @@ def test_as_numpy(data: tuple[xr.Dataset, dict[str, Any]], queries: list[tuple[s
 
 
 @pytest.mark.slow
-@settings(QUICK, max_examples=150)
+@settings(QUICK, max_examples=80)
 @given(datasets(), st.lists(conditions(), min_size=1, max_size=3))
 def test_as_numpy_many(data: tuple[xr.Dataset, dict[str, Any]], queries: list[tuple[str, Mask]]) -> None:
     store = saved(data)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,37 @@ def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=300, check=False)
+
+
+EACH = """
+import contextlib, io, json, os, runpy, sys
+for sys.argv in json.loads(sys.argv[1]):
+    sys.path[0] = os.path.dirname(sys.argv[0])
+    status, error = 0, io.StringIO()
+    with contextlib.redirect_stderr(error), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+    print(json.dumps([status, error.getvalue()]))
+"""
+
+
+def check_refusals(
+    name: str, refusals: Iterable[tuple[Sequence[str | Path], str]], *, names_file: bool = False
+) -> None:
+    """Run an example with arguments that are refused, in one process; what its error must say is given beside them."""
+    refusals = [([str(EXAMPLES / name), *map(str, arguments)], message) for arguments, message in refusals]
+    command = [sys.executable, "-c", EACH, json.dumps([arguments for arguments, _ in refusals])]
+    environment = os.environ | {"PYTHONPATH": os.environ.get("PYTHONPATH", str(EXAMPLES.parent))}
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    for (arguments, message), line in zip(refusals, done.stdout.splitlines(), strict=True):
+        status, error = json.loads(line)
+        assert status == 2, arguments
+        assert message in error
+        assert Path(arguments[1]).name in error or not names_file
+        assert "Traceback" not in error
 
 
 def png_size(path: Path) -> tuple[int, int]:

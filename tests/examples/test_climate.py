@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tests.examples.running import check_output, run
+from tests.examples.running import check_output, check_refusals, run
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +105,11 @@ def test_climate_with_other_netcdf_files(kind: str, tmp_path: Path) -> None:
 def test_climate_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     (tmp_path / "text.nc").write_text("not netCDF", encoding="utf-8")
     xr.Dataset({"a": ("x", [1, 2])}).to_netcdf(tmp_path / "no-map.nc", engine="netcdf4")
-    for name, message in (
+    refusals = (
         ("nowhere.nc", "there is no file"),
         ("text.nc", "cannot use"),
         ("no-map.nc", "no variable of numbers over latitude and longitude"),
-    ):
-        done = run("climate.py", tmp_path / name, "--output", tmp_path / "out")
-        assert done.returncode == 2
-        assert message in done.stderr
-        assert name in done.stderr
-        assert "Traceback" not in done.stderr
+    )
+    cases = [([tmp_path / name, "--output", tmp_path / "out"], why) for name, why in refusals]
+    check_refusals("climate.py", cases, names_file=True)
     assert not (tmp_path / "out").is_dir() or not list((tmp_path / "out").iterdir())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.examples.running import EXAMPLES, check_output, run
+from tests.examples.running import EXAMPLES, check_output, check_refusals, run
 
 VCF = """\
 ##fileformat=VCFv4.2
@@ -100,16 +100,9 @@ def test_genomics_with_real_data(name: str, sizes: dict[str, int], data_dir: Pat
 def test_genomics_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     (tmp_path / "text.vcf").write_text("not VCF", encoding="utf-8")
     (tmp_path / "empty.vcf").write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
-    for name, message in (
-        ("nowhere.vcf", "there is no file"),
-        ("text.vcf", "not a VCF file"),
-        ("empty.vcf", "no records"),
-    ):
-        done = run("genomics.py", tmp_path / name, "--output", tmp_path)
-        assert done.returncode == 2
-        assert message in done.stderr
-        assert name in done.stderr
-        assert "Traceback" not in done.stderr
+    refusals = (("nowhere.vcf", "there is no file"), ("text.vcf", "not a VCF file"), ("empty.vcf", "no records"))
+    cases = [([tmp_path / name, "--output", tmp_path], why) for name, why in refusals]
+    check_refusals("genomics.py", cases, names_file=True)
     assert not list(tmp_path.glob("*.zarr"))
 
 

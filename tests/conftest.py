@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ settings.register_profile("thorough", max_examples=2000, **_UNTIMED)  # pytest -
 settings.load_profile("zarrds")
 
 _MEMORY, _ROOM = "/dev/shm", 8 << 30  # bytes
+_PREFIX = "zarrds-tests-"
 _MANY_CASES = 3
 _LARGE_FOLDERS = ("tests/datasets/", "tests/labels/", "tests/storage/")
 
@@ -37,6 +39,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    if getattr(config.option, "dist", "no") == "load":
+        config.option.dist = (
+            "worksteal"  # of pytest-xdist: what one worker has left the other takes, however slow it is
+        )
     _use_memory(config)
     mode = config.getoption("--kernel")
     if mode == "off":
@@ -57,7 +63,10 @@ def _use_memory(config: pytest.Config) -> None:
     found = os.statvfs(_MEMORY)
     if found.f_bavail * found.f_frsize < _ROOM:
         return
-    folder = tempfile.mkdtemp(prefix="zarrds-tests-", dir=_MEMORY)
+    for left in Path(_MEMORY).glob(f"{_PREFIX}*-*"):  # by runs that were killed
+        if not Path("/proc", left.name.removeprefix(_PREFIX).partition("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_MEMORY)
     config.option.basetemp = Path(folder, "t")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
@@ -78,6 +87,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         seen[test] += 1
         if seen[test] > 1 and zlib.crc32(item.name.encode()) % share:
             item.add_marker("slow")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_files_go_with_the_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests, their child processes and other libraries put into the folder for temporary files."""
+    with pytest.MonkeyPatch.context() as patched:
+        folder = tmp_path_factory.mktemp("temporary")
+        patched.setenv("TMPDIR", str(folder))
+        patched.setattr(tempfile, "tempdir", str(folder))
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -114,3 +114,19 @@ def test_half_of_it_is_refused(folder: Path, dialect: str, options: dict[str, ob
         for act in acts:
             with pytest.raises(StoreIOError, match=r"does not show what it has.*\. Consolidate the store's metadata"):
                 act()
+
+
+@OPTIONS
+def test_below_a_scalar_no_more_is_asked_for_than_one_document(tmp_path: Path, options: dict[str, object]) -> None:
+    """Its chunk looks like a folder whose link is that of a file."""
+    asked: list[str] = []
+
+    class Counting(Handler):
+        def send_head(self):
+            asked.append(self.path)
+            return super().send_head()
+
+    xr.Dataset({"a": 1, "b": 2.5}).to_zarr(tmp_path / "s.zarr", consolidated=False, zarr_format=3)
+    with web(Counting, tmp_path) as url:
+        assert not zarrds.verify(f"{url}/s.zarr", storage_options=options).findings
+    assert sorted(path for path in asked if "/c/" in path) == ["/s.zarr/a/c/zarr.json", "/s.zarr/b/c/zarr.json"]

@@ -7,7 +7,7 @@ their own for what is absent, or for a folder.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from hashlib import sha256
 from typing import Any
 
@@ -106,18 +106,20 @@ class WebListings:
         if any(is_folder for _, is_folder in entries) or not names & NODE_DOCUMENTS or ".zarray" in names:
             return
         others = sorted(entry for entry in names - NODE_DOCUMENTS if not entry.startswith("."))
+        # those of the same format: more is asked for nothing below each scalar, whose chunk looks like a folder
+        likely = {"zarr.json"} & names | ({".zarray", ".zgroup"} if ".zgroup" in names else set())
         for other in others[:_LOOKED_AT]:
-            if self._documents(_below(name, other, True)[0]):
+            if self._documents(_below(name, other, True)[0], likely or NODE_DOCUMENTS):
                 raise does_not_list(name, "links to folders that look like those to files")
 
-    def _documents(self, name: str) -> list[str]:
-        """The documents that stand at `name`; a page that is sent for what is absent is none."""
+    def _documents(self, name: str, among: Collection[str] = NODE_DOCUMENTS) -> list[str]:
+        """The documents that stand at `name`, of some; a page that is sent for what is absent is none."""
         start = f"{name}/" if name else ""
 
         def is_document(name: str) -> bool:
             return (self._read_at_most(start + name, _BEGINNING) or b"").lstrip()[:1] == b"{"
 
-        documents = sorted(NODE_DOCUMENTS)
+        documents = sorted(among)
         return [name for name, is_one in zip(documents, side_by_side(is_document, documents), strict=True) if is_one]
 
     def _hides_documents(self, name: str, folders: list[str]) -> bool:

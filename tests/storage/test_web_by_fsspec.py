@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -165,3 +166,21 @@ def test_format_2_is_found_where_a_page_stands_for_what_is_absent(ds: xr.Dataset
         for options in ({}, {"zarr_format": 3}):
             with pytest.raises(MetadataError, match=r"not valid JSON.*zarr\.json"):
                 xr.open_dataset(b, engine="zarrds", **options)
+
+
+def test_what_is_absent_behind_simplecache_is_asked_for_once(ds: xr.Dataset, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Counting(Handler):
+        def send_head(self):
+            asked.append(self.path)
+            return super().send_head()
+
+    with web(Counting, tmp_path) as url:
+        store = WAYS["simplecache"](f"{url}/{QUOTED}", tmp_path)
+        assert store.get("v/c/9") is None
+        assert asked == [f"/{QUOTED}/v/c/9"]
+        shutil.rmtree(tmp_path / "simplecache", ignore_errors=True)
+        (tmp_path / "simplecache").touch()
+        with pytest.raises(StoreIOError):  # no folder to keep it in is no absence
+            store.get("v/c/0")

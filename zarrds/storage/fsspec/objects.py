@@ -361,6 +361,8 @@ class Objects:
         reason = exc.__cause__
         if self.is_web and reason is not None and status_of(reason) not in (404, 410):
             raise reason
+        if self.is_web and self._is_simple_cache and reason is None and getattr(exc, "errno", None) is None:
+            return  # so says the web server itself; what its folder lacks has a number
         if self._is_cache:
             try:
                 self._served.cat_file(self._path(name), start=0, end=1)

@@ -14,7 +14,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.index_kinds import INDEXES, MULTI_INDEXES, assert_same_indexes, dataset_of
-from tests.datasets.samples import Format, change_notes, files
+from tests.datasets.samples import Format, change_notes, files, load
 from zarrds.errors import EncodingError, LabelError, VariableNotFoundError
 from zarrds.labels.sorted.lazy_index import LazyIndex
 
@@ -237,3 +237,20 @@ def test_all_kinds_can_be_renamed(tmp_path: Path) -> None:
         zarrds.rename(path, {"x": "place"})
         assert_same_indexes(opened(path), dataset_of(kind).rename(x="place"))
         assert zarrds.verify(path).ok, kind
+
+
+@pytest.mark.parametrize("has_units", [False, True])
+def test_nothing_becomes_bounds_of_times_by_its_new_name(path: Path, has_units: bool) -> None:
+    ds = xr.Dataset(coords={"time": ("time", pd.date_range("2000", periods=3), {"bounds": "ends"})})
+    ds["n"] = ("time", "nv"), np.arange(6).reshape(3, 2), {"units": "1"} if has_units else {}
+    zarrds.save(ds, path)
+    if has_units:
+        zarrds.rename(path, {"n": "ends"})
+        np.testing.assert_array_equal(load(path).ends, ds.n)
+        return
+    before = files(path)
+    with pytest.raises(LabelError, match="would be read as times: 'time' names it as its bounds"):
+        zarrds.rename(path, {"n": "ends"})
+    assert files(path) == before
+    zarrds.rename(path, {"n": "count"})
+    np.testing.assert_array_equal(load(path)["count"], ds.n)

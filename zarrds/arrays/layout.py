@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from zarrds.codecs.blosc import MAX_NBYTES
 from zarrds.codecs.defaults import completed, default_codecs
-from zarrds.codecs.pipeline import build_pipeline
+from zarrds.codecs.pipeline import build_pipeline, with_all_settings
 from zarrds.errors import EncodingError, UnsupportedError
 from zarrds.metadata.dtypes import BYTES, STRING, DataType
 from zarrds.metadata.fields import MAX_SIZE, JSONObject
@@ -23,6 +23,8 @@ from zarrds.metadata.model import ArrayMetadata, ChunkKeyEncoding, CodecObject, 
 
 __all__ = ["auto_chunks", "data_type_of", "integers", "new_array_metadata"]
 
+# filters of format 3 of whose settings zarr-python fills in none
+_INCOMPLETE = ("numcodecs.delta",)
 # automatic chunks have between half of this and this many bytes before compression
 _TARGET_NBYTES = 2 * 1024 * 1024
 # Python objects cost more than their pointers: 8 bytes of pointer stand for a string of this many bytes
@@ -191,6 +193,7 @@ def new_array_metadata(
     pipeline = build_pipeline(objects, chunk_shape, data_type)
     pipeline.check_encoding()
     objects = tuple(completed(codec, pipeline.serialized.data_type, spec) for codec in objects)
+    objects = with_all_settings(objects, pipeline, None if spec.HAS_CODECS_OF_NUMCODECS else _INCOMPLETE)
     if shards is not None:
         chunk_shape, objects = _sharded(shards, chunk_shape, sizes, objects, spec)
         build_pipeline(objects, chunk_shape, data_type)

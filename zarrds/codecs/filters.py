@@ -48,6 +48,8 @@ CHECKSUMS = {
     "jenkins_lookup3": _Entry("checksum32", "JenkinsLookup3", frozenset({"initval", "prefix"})),
 }
 _DTYPE_SETTINGS = ("dtype", "astype", "encode_dtype", "decode_dtype")
+# those that follow from the array where they are left out
+_FOLLOWED = ("dtype", "decode_dtype", "elementsize")
 _NUMBER_KINDS = "biufcmM"
 # what NumPy and numcodecs raise in many ways; all else is passed on, since a signal's handler may raise what it likes
 _FAILED = (
@@ -72,6 +74,10 @@ def _make(name: str, entry: _Entry, configuration: JSONObject) -> Any:
     return codec
 
 
+def _with_followed(given: JSONObject, codec: Any) -> JSONObject:
+    return {**{k: v for k, v in codec.get_config().items() if k in _FOLLOWED}, **given}
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """A codec that changes elements one by one, or from each to the next.
@@ -88,6 +94,10 @@ class Filter:
     name: str
     codec: Any
     encoded_dtype: np.dtype[Any]
+
+    def completed(self, given: JSONObject) -> JSONObject:
+        """The settings `given`, with those that followed from the array."""
+        return _with_followed(given, self.codec)
 
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
         # numcodecs takes the elements for what its settings say without a look at what they are
@@ -130,6 +140,10 @@ class BytesFilter:
     filter: Filter
     dtype: np.dtype[Any]
 
+    def completed(self, given: JSONObject) -> JSONObject:
+        """As `Filter.completed`."""
+        return self.filter.completed(given)
+
     def encoded_size(self, size: int | None) -> int | None:
         return None
 
@@ -150,6 +164,10 @@ class Checksum:
     name: str
     codec: Any
     overhead: int
+
+    def completed(self, given: JSONObject) -> JSONObject:
+        """As `Filter.completed`."""
+        return _with_followed(given, self.codec)
 
     def encoded_size(self, size: int | None) -> int | None:
         return None if size is None else size + self.overhead

@@ -5,7 +5,7 @@ A chunk decodes straight into the memory that it is given wherever its last code
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
@@ -28,6 +28,7 @@ from zarrds.codecs.base import (
 )
 from zarrds.codecs.blosc import Blosc
 from zarrds.codecs.compressors import Compressor
+from zarrds.codecs.filters import BytesFilter, Checksum, Filter
 from zarrds.codecs.layout import Bytes
 from zarrds.codecs.sharding import Sharding
 from zarrds.errors import ChunkError, MetadataError, ZarrdsError
@@ -39,7 +40,7 @@ from zarrds.metadata.model import SHARDING, CodecObject, Sharded
 _OVERHEAD = 2**16
 _SHARDING = SHARDING.encode()
 
-__all__ = ["Pipeline", "build_pipeline"]
+__all__ = ["Pipeline", "build_pipeline", "with_all_settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,23 @@ def build_pipeline(
         raise
     except MALFORMED as error:
         raise MetadataError(f"the settings of a codec are malformed: {error}") from error
+
+
+def with_all_settings(
+    codecs: Sequence[CodecObject], pipeline: Pipeline, names: Container[str] | None = None
+) -> tuple[CodecObject, ...]:
+    """The codec objects of a pipeline, with the settings of filters (of those with `names`) that follow from the array.
+
+    Readers of format 2 take others for them (numcodecs shuffles elements of 4 bytes), or cannot do without.
+    """
+    made = [*(codec for codec, _ in pipeline.filters), None, *(codec for codec, _ in pipeline.compressors)]
+    found: list[CodecObject] = []
+    for described, codec in zip(codecs, made, strict=True):
+        if isinstance(codec, Filter | BytesFilter | Checksum) and (names is None or described["name"] in names):
+            settings = codec.completed(described.get("configuration", {}))
+            described = {"name": described["name"], "configuration": settings} if settings else described
+        found.append(described)
+    return tuple(found)
 
 
 def _made(described: Keyed, chunks: tuple[int, ...], data_type: DataType, fill_value: Any) -> Pipeline:

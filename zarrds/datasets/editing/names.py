@@ -27,6 +27,7 @@ from zarrds.metadata.nodes.belonging import check_nothing_else
 from zarrds.metadata.nodes.documents import DOCUMENTS
 from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import change_documents
+from zarrds.metadata.times import is_since
 from zarrds.storage.local.files import is_partial
 from zarrds.storage.protocol import Store, check_key
 
@@ -71,7 +72,8 @@ def rename(
     VariableNotFoundError
         If there is no such variable or dimension.
     LabelError
-        If a new name is taken already, or given twice, or if an array is a part of another that keeps its name.
+        If a new name is taken already, or given twice, or if an array is a part of another that keeps its name, or
+        would be read as the bounds of times.
 
     Examples
     --------
@@ -114,6 +116,7 @@ def rename(
         metadata = with_renamed_dims(replace(there.metadata, attributes=attributes), renamed)
         if metadata != there.metadata:
             nodes[there.path] = metadata
+        _check_no_new_bounds(there, names, nodes)
         moved = {there.path_of(name): there.path_of(new) for name, new in names.items() if name in there.arrays}
         change_documents(there.store, nodes, moved.keys(), links, like=there.nodes, renamed=moved)
 
@@ -146,6 +149,22 @@ def _check_names(there: EditedGroup, dims: set[str], standing: set[str], names: 
                 "the new name is taken already",
                 key=there.path_of(new),
                 mend="Choose another one; to swap two names, go by way of a third",
+            )
+
+
+def _check_no_new_bounds(there: EditedGroup, names: Mapping[str, str], nodes: Mapping[str, Node]) -> None:
+    """Check that no array gets the name by which readers take it for the bounds of times that named nothing before."""
+    for owner, array in there.arrays.items():
+        bounds = nodes.get(there.path_of(names.get(owner, owner)), array).attributes.get("bounds")
+        old = next((name for name, new in names.items() if new == bounds), None)
+        if old is None or array.attributes.get("bounds") == old or old not in there.arrays:
+            continue
+        if is_since(array.attributes.get("units")) and "units" not in there.arrays[old].attributes:
+            raise LabelError(
+                f"would be read as times: {owner!r} names it as its bounds",
+                key=there.path_of(old),
+                found=names[old],
+                mend="Choose another name, or remove that attribute first, with zarrds.update_attrs",
             )
 
 

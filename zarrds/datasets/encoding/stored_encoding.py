@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+from zarrds.codecs.pipeline import build_pipeline, with_all_settings
 from zarrds.codecs.registry import kind
 from zarrds.metadata.formats import spec_of
 from zarrds.metadata.formats.v2_codecs import to_v2 as codecs_of_format_2
@@ -45,6 +46,9 @@ def _codecs_of_format_2(metadata: ArrayMetadata) -> dict[str, Any]:
     if filters:
         import numcodecs  # of filters zarr-python takes nothing but its objects
 
+        pipeline = build_pipeline(metadata.codecs, metadata.chunks, metadata.data_type)
+        whole = codecs_of_format_2(with_all_settings(metadata.codecs, pipeline), len(metadata.shape))
+        filters = [codec for codec in whole.filters or () if codec["id"] not in _TEXT]
         filters = [numcodecs.get_codec(codec) for codec in filters]  # whose names were checked when this was read
     encoding: dict[str, Any] = {"compressors": None if codecs.compressor is None else (codecs.compressor,)}
     if filters or not metadata.data_type.is_variable_length:

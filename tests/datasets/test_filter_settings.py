@@ -11,12 +11,13 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.datasets.samples import FORMATS
+from tests.datasets.samples import FORMATS, load
+from zarrds.errors import EncodingError, ZarrdsError
 
 FILTERS = {
     "quantize": ("filters", {"digits": 2}, "f8", 0.005),
     "shuffle": ("compressors", {}, "f8", 0),
-    "delta": ("filters", {}, "f8", 1e-12),
+    "delta": ("filters", {}, "i8", 0),
     "fixedscaleoffset": ("filters", {"offset": 0, "scale": 100, "astype": "i2"}, "f8", 0),
     "astype": ("filters", {"encode_dtype": "f4"}, "f8", 1e-6),
 }
@@ -28,7 +29,7 @@ FILTERS = {
 @pytest.mark.parametrize("name", FILTERS)
 def test_all_readers_fill_them_in_alike(name: str, zarr_format: int, path: Path) -> None:
     key, settings, dtype, error = FILTERS[name]
-    values = np.round(np.linspace(0, 1, 51), 2).astype(dtype)
+    values = np.round(np.linspace(0, 1, 51), 2) if dtype == "f8" else np.arange(51)
     codec: dict[str, Any] = {"name": f"numcodecs.{name}", "configuration": settings}
     zarrds.save(xr.Dataset({"v": ("x", values)}), path, zarr_format=zarr_format, encoding={"v": {key: [codec]}})
     for engine in ("zarrds", "zarr"):
@@ -55,3 +56,38 @@ def test_documents_that_lack_them_hide_nothing(path: Path) -> None:
         xr.testing.assert_identical(found, ds)
         (numcodecs_filter,) = found.v.encoding["filters"]
     assert numcodecs_filter.get_config()["dtype"] == "<i8"
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+def test_what_would_be_lost_behind_missing_values_is_refused(zarr_format: int, path: Path) -> None:
+    """zarr-python reads NaN in all of such a chunk that is not full, but for its first row."""
+    ds = xr.Dataset({"v": (("x", "y"), np.arange(60.0).reshape(6, 10))})
+    encoding: dict[str, Any] = {"chunks": (4, 4), "filters": [{"name": "numcodecs.delta"}]}
+    with pytest.raises(EncodingError, match="'v' cannot be encoded by its codecs: delta loses what stands behind NaN"):
+        zarrds.save(ds, path, zarr_format=zarr_format, encoding={"v": encoding})
+    assert not path.exists()
+    encoding |= {"fill_value" if zarr_format == 3 else "_FillValue": -1.0}
+    zarrds.save(ds, path, zarr_format=zarr_format, encoding={"v": encoding})
+    np.testing.assert_array_equal(load(path).v, ds.v)
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("delta", np.arange(9) % 2 == 0), ("packbits", np.array([b"ab"])), ("packbits", np.array(["a"]))],
+)
+def test_filters_that_cannot_hold_such_elements(name: str, values: Any, zarr_format: int, path: Path) -> None:
+    encoding = {"v": {"filters": [{"name": f"numcodecs.{name}"}], "dtype": values.dtype}}
+    with pytest.raises(ZarrdsError, match=r"would read back|packs booleans"):
+        zarrds.save(xr.Dataset({"v": ("x", values)}), path, zarr_format=zarr_format, encoding=encoding)
+    assert not path.exists()
+
+
+def test_a_filter_among_compressors(path: Path) -> None:
+    """zarr-python refuses such an array of format 3."""
+    ds = xr.Dataset({"v": ("x", np.arange(5))})
+    encoding = {"v": {"compressors": [{"name": "numcodecs.delta"}]}}
+    with pytest.raises(EncodingError, match="holds a codec of elements") as caught:
+        zarrds.save(ds, path, encoding=encoding)
+    assert "encoding['filters']" in str(caught.value.mend)
+    assert not path.exists()

@@ -152,6 +152,7 @@ COMPANIONS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.filterwarnings("ignore:PeriodDtype.B. is deprecated")  # which pandas says of each array of them
 @given(DESCRIPTIONS, arrays() | arrays(st.just((1, 1))), COMPANIONS)
 def test_any_description_is_refused_or_gives_labels(description: Any, values: Any, companions: Any) -> None:
     before = values.copy()

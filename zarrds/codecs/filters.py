@@ -196,6 +196,8 @@ def make_filter(name: str, configuration: JSONObject, dtype: np.dtype[Any]) -> F
         if setting in entry.settings and settings.get(setting) is None:
             settings[setting] = dtype.str
     codec = _make(name, entry, settings)
+    if name == "packbits" and dtype.kind not in "biufc":  # numcodecs packs whatever is given, as if it was booleans
+        raise MetadataError("this codec packs booleans", codec=name, expected="bool", found=dtype)
     encoded = getattr(codec, "encode_dtype", None) or getattr(codec, "astype", None) or dtype
     return Filter(name, codec, np.dtype("u1") if name == "packbits" else np.dtype(encoded))
 

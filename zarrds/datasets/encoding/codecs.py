@@ -45,8 +45,16 @@ def choose_codecs(encoding: Mapping[str, Any], data_type: DataType, spec: Format
     yield from (c for c in filters if kind(c["name"]) == "bytes_bytes")
     if _is_auto(encoding, "compressors"):
         yield from _netcdf_compressors(encoding, data_type, spec)
-    else:
-        yield from map(parse_codec, _listed(encoding["compressors"]))
+        return
+    compressors = list(map(parse_codec, _listed(encoding["compressors"])))
+    wrong = next((codec["name"] for codec in compressors if not _is_compressor(codec, spec)), None)
+    if wrong is not None:
+        raise EncodingError(
+            "encoding['compressors'] holds a codec of elements, where there are but bytes",
+            found=wrong,
+            mend="Pass it in encoding['filters']",
+        )
+    yield from compressors
 
 
 def fitting_codecs(encoding: Mapping[str, Any], data_type: DataType, ndim: int, spec: Format) -> dict[str, Any]:
@@ -59,11 +67,18 @@ def fitting_codecs(encoding: Mapping[str, Any], data_type: DataType, ndim: int, 
     kept = {key: encoding[key] for key in keys if key in encoding and not isinstance(encoding[key], str)}
     if "filters" in kept:
         kept["filters"] = [codec for codec in _filters(kept["filters"]) if _is_fit_for(codec, data_type, ndim)]
+    if "compressors" in kept:
+        kept["compressors"] = [c for c in map(parse_codec, _listed(kept["compressors"])) if _is_compressor(c, spec)]
     if kept.get("serializer") is not None:
         own, other = _own_serializer(data_type, spec), parse_codec(kept["serializer"])
         if other["name"] != own["name"] or bool(other.get("configuration")) != bool(own.get("configuration")):
             del kept["serializer"]
     return kept
+
+
+def _is_compressor(codec: CodecObject, spec: Format) -> bool:
+    """Whether a codec can stand behind the one that makes bytes, where format 2 has its filters too."""
+    return spec.HAS_CODECS_OF_NUMCODECS or kind(codec["name"]) != "array_array"
 
 
 def _is_auto(encoding: Mapping[str, Any], key: str) -> bool:

@@ -68,8 +68,16 @@ def proven(name: Hashable, variable: xr.Variable, metadata: ArrayMetadata, *, is
     variable 'v' holds a value that would read back as 22.2
     """
     codecs = _changing(metadata)
-    if not codecs or metadata.data_type.dtype.kind not in "iufc":
+    if not codecs or metadata.data_type.dtype.kind not in "biufc":
         return variable
+    if _goes_on_from_fill_value(metadata):
+        raise (CarriedEncodingError if is_carried else EncodingError)(
+            f"variable {name!r} cannot be encoded by its codecs: delta loses what stands behind NaN",
+            key=str(name),
+            expected="a finite fill value, with which chunks are filled up",
+            found=metadata.fill_value,
+            mend="Leave the filter out, or give such a fill_value (in format 2 a _FillValue)",
+        )
     proof = _Proof(name, variable.dims, metadata.data_type, codecs, is_carried)
     data = blockwise(proof, variable, variable.dtype)
     return variable_of(variable.dims, data, variable.attrs, variable.encoding)
@@ -111,6 +119,17 @@ def _changing(metadata: ArrayMetadata) -> tuple[CodecObject, ...]:
     kept = [c for c in metadata.inner().codecs if c["name"] != "transpose" and kind(c["name"]) != "bytes_bytes"]
     is_lossy = any(kind(c["name"]) == "array_array" and _short(c) not in lossless for c in kept)
     return tuple(kept) if is_lossy else ()
+
+
+def _goes_on_from_fill_value(metadata: ArrayMetadata) -> bool:
+    """Whether a filter takes each element from the one before it, also behind NaN or infinities.
+
+    Chunks are filled up with those, now or when the array has grown.
+    """
+    fill_value = metadata.fill_value
+    if metadata.data_type.dtype.kind not in "fc" or fill_value is None or np.isfinite(fill_value):
+        return False
+    return any(_short(codec) == "delta" for codec in metadata.inner().codecs)
 
 
 def _short(codec: CodecObject) -> str:

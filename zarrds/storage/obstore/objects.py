@@ -37,6 +37,7 @@ class ObstoreObjects(ObstoreClient):
     """The objects below a URL; how they are reached is told by `ObstoreClient`."""
 
     _knows_head = False  # a web server, as far as it has shown that
+    _knows_ranges = True  # a web server, until it has said that it does not
 
     def by_fsspec(self) -> Objects:
         """The same objects through fsspec's package, for a process that was forked.
@@ -141,12 +142,14 @@ class ObstoreObjects(ObstoreClient):
             if length <= 0 or first >= info["size"]:
                 return Found(memoryview(b""), info)
             return self.find_range(name, first, length)
+        if not self._knows_ranges:
+            return self._part_of_whole(name, start, length)
         try:
             found = self.find_one(name, -start if start < 0 else (start, start + length))
         except StoreIOError as error:
-            if self.is_read_only:  # it knows no ranges; what it tells of sizes may be of what is compressed
-                found = self.find_one(name) if start < 0 else self._beginning(name, start + length)
-                return None if found is None else Found(found.data[start:][:length], found.info)
+            if self.is_read_only:  # it knows no ranges
+                self._note_ranges(error)
+                return self._part_of_whole(name, start, length)
             # refused: a range that begins at the end or beyond it
             try:
                 info = self.info(name)
@@ -157,20 +160,33 @@ class ObstoreObjects(ObstoreClient):
             return Found(memoryview(b""), info)
         return None if found is None else Found(found.data[:length], found.info)
 
+    def _part_of_whole(self, name: str, start: int, length: int) -> Found | None:
+        """As `find_range`, without asking for a range; what is told of sizes may be of what is compressed."""
+        found = self.find_one(name) if start < 0 else self._beginning(name, start + length)
+        return None if found is None else Found(found.data[start:][:length], found.info)
+
+    def _note_ranges(self, error: StoreIOError) -> None:
+        """Note a 501: obstore asks again and again for each, with pauses."""
+        self._knows_ranges = self._knows_ranges and not is_unknown(error)
+
     def spans(self, name: str, spans: Sequence[tuple[int, int]]) -> list[memoryview]:
         """Return parts of an object that is there, by offset and length; they must lie inside of it."""
         starts, lengths = [start for start, _ in spans], [length for _, length in spans]
         options = {"starts": starts, "lengths": lengths, "coalesce": COALESCE}
-        try:
-            found = self._asked("read", lambda: self._of(self._module.get_ranges, name, **options), again=True)
-            return [memoryview(each) for each in found or []]
-        except StoreIOError:
-            if not self.is_read_only:
-                raise
-            whole = self._beginning(name, max(start + length for start, length in spans))  # it knows no ranges
-            if whole is None:
-                raise
-            return [whole.data[start:][:length] for start, length in spans]
+        refused: StoreIOError | None = None
+        if self._knows_ranges:
+            try:
+                found = self._asked("read", lambda: self._of(self._module.get_ranges, name, **options), again=True)
+                return [memoryview(each) for each in found or []]
+            except StoreIOError as error:
+                if not self.is_read_only:
+                    raise
+                self._note_ranges(error)
+                refused = error
+        whole = self._beginning(name, max(start + length for start, length in spans))
+        if whole is None:
+            raise refused or StoreIOError("cannot read: it is gone", found=name)
+        return [whole.data[start:][:length] for start, length in spans]
 
     def info(self, name: str) -> Info | None:
         """Return what is told about an object, or None if there is no such object."""

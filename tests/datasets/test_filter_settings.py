@@ -91,3 +91,29 @@ def test_a_filter_among_compressors(path: Path) -> None:
         zarrds.save(ds, path, encoding=encoding)
     assert "encoding['filters']" in str(caught.value.mend)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "codecs",
+    [
+        [{"name": "bitround", "configuration": {"keepbits": 8}}],
+        [{"name": "scale_offset", "configuration": {"offset": 0, "scale": 4}}],
+        [
+            {"name": "scale_offset", "configuration": {"scale": 4}},
+            {"name": "cast_value", "configuration": {"data_type": "int16"}},
+        ],
+    ],
+    ids=["bitround", "scale_offset", "cast_value"],
+)
+def test_filters_of_format_3_that_came_along(codecs: list[Any], path: Path) -> None:
+    """In format 2 `bitround` is numcodecs' own, and what there is not gives way: what was rounded stays so."""
+    values = np.arange(12.0, dtype="f4") / 4
+    zarrds.save(xr.Dataset({"v": ("x", values)}), path, encoding={"v": {"filters": codecs, "fill_value": 0.0}})
+    with xr.open_dataset(path, engine="zarrds") as ds:
+        zarrds.save(ds, path.with_name("two"), zarr_format=2)
+    for engine in ("zarrds", "zarr"):
+        with xr.open_dataset(path.with_name("two"), engine=engine) as found:
+            np.testing.assert_array_equal(found.v, values)
+    with xr.open_dataset(path.with_name("two"), engine="zarrds") as found:
+        names = {codec.codec_id for codec in found.v.encoding["filters"] or ()}
+    assert names - {"blosc"} == {codec["name"] for codec in codecs} & {"bitround"}

@@ -20,6 +20,7 @@ __all__ = ["choose_codecs", "fitting_codecs"]
 
 # names in `filters` that are also those of codecs that lay arrays out
 _FILTERS_FIRST = frozenset({"packbits"})
+_ONLY_IN_FORMAT_3 = frozenset({"scale_offset", "cast_value"})
 # kinds of dtypes that filters without a dtype in their settings take
 _KINDS = {"numcodecs.packbits": "b", "numcodecs.bitround": "f", "bitround": "f"}
 
@@ -32,7 +33,7 @@ def choose_codecs(encoding: Mapping[str, Any], data_type: DataType, spec: Format
     EncodingError
         For what is no codec.
     """
-    filters = [] if _is_auto(encoding, "filters") else _filters(encoding["filters"])
+    filters = [] if _is_auto(encoding, "filters") else _filters(encoding["filters"], spec)
     if wrong := next((codec["name"] for codec in filters if codec["name"] in _FILTERS_FIRST), None):
         raise EncodingError(
             "encoding['filters'] holds a codec that is no filter",
@@ -66,7 +67,9 @@ def fitting_codecs(encoding: Mapping[str, Any], data_type: DataType, ndim: int, 
     # words are none that was asked for
     kept = {key: encoding[key] for key in keys if key in encoding and not isinstance(encoding[key], str)}
     if "filters" in kept:
-        kept["filters"] = [codec for codec in _filters(kept["filters"]) if _is_fit_for(codec, data_type, ndim)]
+        kept["filters"] = [
+            codec for codec in _filters(kept["filters"], spec) if _is_fit_for(codec, data_type, ndim, spec)
+        ]
     if "compressors" in kept:
         kept["compressors"] = [c for c in map(parse_codec, _listed(kept["compressors"])) if _is_compressor(c, spec)]
     if kept.get("serializer") is not None:
@@ -91,14 +94,17 @@ def _listed(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _filters(value: Any) -> list[CodecObject]:
+def _filters(value: Any, spec: Format) -> list[CodecObject]:
     """Filters, some by their names alone."""
     named = (f"numcodecs.{f}" if isinstance(f, str) and f in _FILTERS_FIRST else f for f in _listed(value))
-    return [parse_codec(each) for each in named]
+    names = {"bitround": "numcodecs.bitround"} if spec.HAS_CODECS_OF_NUMCODECS else {}
+    return [{**codec, "name": names.get(codec["name"], codec["name"])} for codec in map(parse_codec, named)]
 
 
-def _is_fit_for(codec: CodecObject, data_type: DataType, ndim: int) -> bool:
+def _is_fit_for(codec: CodecObject, data_type: DataType, ndim: int, spec: Format) -> bool:
     """Whether a filter of an earlier array can serve a variable that may have changed since."""
+    if spec.HAS_CODECS_OF_NUMCODECS and codec["name"] in _ONLY_IN_FORMAT_3:
+        return False
     settings = codec.get("configuration", {})
     if codec["name"] == "transpose":
         order = settings.get("order")

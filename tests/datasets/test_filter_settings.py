@@ -12,7 +12,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.samples import FORMATS, load
-from zarrds.errors import EncodingError, ZarrdsError
+from zarrds.errors import EncodingError, MetadataError, ZarrdsError
 
 FILTERS = {
     "quantize": ("filters", {"digits": 2}, "f8", 0.005),
@@ -74,7 +74,13 @@ def test_what_would_be_lost_behind_missing_values_is_refused(zarr_format: int, p
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize(
     ("name", "values"),
-    [("delta", np.arange(9) % 2 == 0), ("packbits", np.array([b"ab"])), ("packbits", np.array(["a"]))],
+    [
+        ("delta", np.arange(9) % 2 == 0),
+        ("packbits", np.array([b"ab"])),
+        ("packbits", np.array(["a"])),
+        ("packbits", np.array([1.5])),
+        ("packbits", np.array([2], "u1")),
+    ],
 )
 def test_filters_that_cannot_hold_such_elements(name: str, values: Any, zarr_format: int, path: Path) -> None:
     encoding = {"v": {"filters": [{"name": f"numcodecs.{name}"}], "dtype": values.dtype}}
@@ -117,3 +123,13 @@ def test_filters_of_format_3_that_came_along(codecs: list[Any], path: Path) -> N
     with xr.open_dataset(path.with_name("two"), engine="zarrds") as found:
         names = {codec.codec_id for codec in found.v.encoding["filters"] or ()}
     assert names - {"blosc"} == {codec["name"] for codec in codecs} & {"bitround"}
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize(
+    "codec", [("packbits", {}), ("fixedscaleoffset", {"scale": 0, "offset": 0})], ids=lambda c: c[0]
+)
+def test_arrays_whose_filters_leave_nothing(codec: tuple[str, dict[str, Any]], zarr_format: Any) -> None:
+    objects = [{"name": f"numcodecs.{codec[0]}", "configuration": codec[1]}, {"name": "bytes"}]
+    with pytest.raises(MetadataError, match=r"packs booleans|a scale of 0"):
+        zarrds.create_array(zarrds.MemoryStore(), shape=(4,), dtype="f8", codecs=objects, zarr_format=zarr_format)

@@ -51,6 +51,8 @@ _DTYPE_SETTINGS = ("dtype", "astype", "encode_dtype", "decode_dtype")
 # those that follow from the array where they are left out
 _FOLLOWED = ("dtype", "decode_dtype", "elementsize")
 _NUMBER_KINDS = "biufcmM"
+# what can be booleans
+_BYTES = {(1, "b"), (1, "i"), (1, "u")}
 # what NumPy and numcodecs raise in many ways; all else is passed on, since a signal's handler may raise what it likes
 _FAILED = (
     *(ValueError, TypeError, RuntimeError, LookupError, ArithmeticError),
@@ -69,6 +71,8 @@ def _make(name: str, entry: _Entry, configuration: JSONObject) -> Any:
         codec = getattr(numcodecs_module(entry.module), entry.name)(**configuration)
         if name == "shuffle" and not (isinstance(codec.elementsize, int) and 0 < codec.elementsize < 2**16):
             raise ValueError("elementsize is no number of bytes")
+        if name == "fixedscaleoffset" and not codec.scale:
+            raise ValueError("a scale of 0 leaves nothing of any value")
     except Exception as error:  # NumPy and numcodecs say in many ways what they do not take
         raise MetadataError(f"invalid settings of the codec: {error}", codec=name, found=dict(configuration)) from error
     return codec
@@ -196,7 +200,7 @@ def make_filter(name: str, configuration: JSONObject, dtype: np.dtype[Any]) -> F
         if setting in entry.settings and settings.get(setting) is None:
             settings[setting] = dtype.str
     codec = _make(name, entry, settings)
-    if name == "packbits" and dtype.kind not in "biufc":  # numcodecs packs whatever is given, as if it was booleans
+    if name == "packbits" and (dtype.itemsize, dtype.kind) not in _BYTES:  # numcodecs packs all bytes that are given
         raise MetadataError("this codec packs booleans", codec=name, expected="bool", found=dtype)
     encoded = getattr(codec, "encode_dtype", None) or getattr(codec, "astype", None) or dtype
     return Filter(name, codec, np.dtype("u1") if name == "packbits" else np.dtype(encoded))

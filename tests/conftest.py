@@ -40,9 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "dist", "no") == "load":
-        config.option.dist = (
-            "worksteal"  # of pytest-xdist: what one worker has left the other takes, however slow it is
-        )
+        # of pytest-xdist: what one worker has left the other takes, however slow it is
+        config.option.dist = "worksteal"
     _use_memory(config)
     mode = config.getoption("--kernel")
     if mode == "off":

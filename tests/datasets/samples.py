@@ -21,6 +21,25 @@ FORMATS: list[Format] = [3, 2]
 DAY = np.timedelta64(1, "D")
 
 
+class DuckArray:
+    """As arrays of other libraries: it has elements, and is one of NumPy where it is asked to be."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.asarray(self.values, dtype)
+
+    def __array_function__(self, *args: Any) -> Any:
+        return NotImplemented
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+        return NotImplemented
+
+    def __getitem__(self, key: Any) -> Any:
+        return type(self)(self.values[key])
+
+
 class Counting(zarrds.MemoryStore):
     """A store in memory that counts what is read of it."""
 

@@ -12,7 +12,7 @@ import sparse
 import xarray as xr
 
 import zarrds
-from tests.datasets.samples import FORMATS, chunks_of, open_zarrds
+from tests.datasets.samples import FORMATS, DuckArray, chunks_of, open_zarrds
 from zarrds.errors import EncodingError
 
 
@@ -174,23 +174,11 @@ def test_very_many_very_small_chunks_are_told(path: Path, monkeypatch: pytest.Mo
 
 
 def test_arrays_of_other_libraries(path: Path) -> None:
-    class Flat:
+    class Flat(DuckArray):
         """Has chunks, but not as dask has them."""
 
         def __init__(self, values: Any) -> None:
             self.values, self.shape, self.dtype, self.ndim, self.chunks = values, values.shape, values.dtype, 1, (2,)
-
-        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-            return np.asarray(self.values, dtype)
-
-        def __array_function__(self, *args: Any) -> Any:
-            return NotImplemented
-
-        def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
-            return NotImplemented
-
-        def __getitem__(self, key: Any) -> Any:
-            return Flat(self.values[key])
 
     zarrds.save(xr.Dataset({"a": ("x", Flat(np.arange(4)))}), path)  # type: ignore[arg-type]  # a duck array
     assert open_zarrds(path).a.values.tolist() == [0, 1, 2, 3]

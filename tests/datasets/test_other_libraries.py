@@ -15,10 +15,11 @@ import xarray as xr
 import zarr
 
 import zarrds
+from tests.datasets.samples import DuckArray
 from zarrds.errors import EncodingError, ReadOnlyError, UnsupportedError
 
 
-class Quantity:
+class Quantity(DuckArray):
     """As pint's: an array of any library with units, which becomes one of NumPy without them."""
 
     def __init__(self, values: Any) -> None:
@@ -28,18 +29,6 @@ class Quantity:
         if name == "values":
             raise AttributeError(name)
         return getattr(self.values, name)
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        return np.asarray(self.values, dtype)
-
-    def __array_function__(self, *args: Any) -> Any:
-        return NotImplemented
-
-    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
-        return NotImplemented
-
-    def __getitem__(self, key: Any) -> Any:
-        return Quantity(self.values[key])
 
 
 @pytest.mark.parametrize(

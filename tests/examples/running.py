@@ -17,10 +17,14 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return run_python(str(EXAMPLES / name), *map(str, arguments))
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
     # the checkout's own package; UTF-8 wherever it runs
     path = os.environ.get("PYTHONPATH", str(EXAMPLES.parent))
     environment = os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    command = [sys.executable, *arguments]
     return subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=300, check=False)
 
 
@@ -43,9 +47,7 @@ def check_refusals(
 ) -> None:
     """Run an example with arguments that are refused, in one process; what its error must say is given beside them."""
     refusals = [([str(EXAMPLES / name), *map(str, arguments)], message) for arguments, message in refusals]
-    command = [sys.executable, "-c", EACH, json.dumps([arguments for arguments, _ in refusals])]
-    environment = os.environ | {"PYTHONPATH": os.environ.get("PYTHONPATH", str(EXAMPLES.parent))}
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=300, check=False)
+    done = run_python("-c", EACH, json.dumps([arguments for arguments, _ in refusals]))
     assert done.returncode == 0, done.stderr
     for (arguments, message), line in zip(refusals, done.stdout.splitlines(), strict=True):
         status, error = json.loads(line)

@@ -66,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
 def test_of_a_document_without_an_end_no_more_is_read_than_counts(
     folder: Path, options: dict[str, Any], said: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fields, "_MAX_NBYTES", 1000)
+    monkeypatch.setattr(fields, "MAX_DOCUMENT", 1000)
     monkeypatch.setattr(committing, "MAX_DOCUMENT", 1000)
     monkeypatch.setattr(objects, "_LARGE", 2**16)
     handler = type("_", (Lying,), {"lying": "zarr.json", "said": said})

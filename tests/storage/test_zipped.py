@@ -229,7 +229,7 @@ def test_what_is_deflated_is_unpacked_as_far_as_it_can_be_right(path: Path, monk
         with pytest.raises(ChunkError, match="larger than it can be"):
             opened(path)
         assert any("larger than it can be" in str(each) for each in zarrds.verify(path).findings)
-        monkeypatch.setattr("zarrds.metadata.fields._MAX_NBYTES", 2**20)
+        monkeypatch.setattr("zarrds.metadata.fields.MAX_DOCUMENT", 2**20)
         repacked(path, {"zarr.json": b" " * size})
         tracemalloc.reset_peak()
         with pytest.raises(MetadataError, match="too large"):

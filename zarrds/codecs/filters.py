@@ -17,7 +17,16 @@ from zarrds.errors import ChunkError, EncodingError, MetadataError, ZarrdsError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.fields import JSONObject
 
-__all__ = ["CHECKSUMS", "FILTERS", "BytesFilter", "Checksum", "Filter", "make_checksum", "make_filter"]
+__all__ = [
+    "CHECKSUMS",
+    "FILTERS",
+    "BytesFilter",
+    "Checksum",
+    "Filter",
+    "all_settings",
+    "make_checksum",
+    "make_filter",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +87,6 @@ def _make(name: str, entry: _Entry, configuration: JSONObject) -> Any:
     return codec
 
 
-def _with_followed(given: JSONObject, codec: Any) -> JSONObject:
-    return {**{k: v for k, v in codec.get_config().items() if k in _FOLLOWED}, **given}
-
-
 @dataclass(frozen=True, slots=True)
 class Filter:
     """A codec that changes elements one by one, or from each to the next.
@@ -98,10 +103,6 @@ class Filter:
     name: str
     codec: Any
     encoded_dtype: np.dtype[Any]
-
-    def completed(self, given: JSONObject) -> JSONObject:
-        """The settings `given`, with those that followed from the array."""
-        return _with_followed(given, self.codec)
 
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
         # numcodecs takes the elements for what its settings say without a look at what they are
@@ -144,10 +145,6 @@ class BytesFilter:
     filter: Filter
     dtype: np.dtype[Any]
 
-    def completed(self, given: JSONObject) -> JSONObject:
-        """As `Filter.completed`."""
-        return self.filter.completed(given)
-
     def encoded_size(self, size: int | None) -> int | None:
         return None
 
@@ -169,10 +166,6 @@ class Checksum:
     codec: Any
     overhead: int
 
-    def completed(self, given: JSONObject) -> JSONObject:
-        """As `Filter.completed`."""
-        return _with_followed(given, self.codec)
-
     def encoded_size(self, size: int | None) -> int | None:
         return None if size is None else size + self.overhead
 
@@ -190,6 +183,12 @@ class Checksum:
             return as_bytes(np.asarray(self.codec.decode(encoded))).data
         except _FAILED as error:
             raise ChunkError(f"chunk is damaged: {error}", codec=self.name) from error
+
+
+def all_settings(given: JSONObject, made: Filter | BytesFilter | Checksum) -> JSONObject:
+    """The settings `given`, with those of the codec that was made of them which followed from the array."""
+    codec = made.filter.codec if isinstance(made, BytesFilter) else made.codec
+    return {**{k: v for k, v in codec.get_config().items() if k in _FOLLOWED}, **given}
 
 
 def make_filter(name: str, configuration: JSONObject, dtype: np.dtype[Any]) -> Filter:

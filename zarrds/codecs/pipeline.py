@@ -28,7 +28,7 @@ from zarrds.codecs.base import (
 )
 from zarrds.codecs.blosc import Blosc
 from zarrds.codecs.compressors import Compressor
-from zarrds.codecs.filters import BytesFilter, Checksum, Filter
+from zarrds.codecs.filters import BytesFilter, Checksum, Filter, all_settings
 from zarrds.codecs.layout import Bytes
 from zarrds.codecs.sharding import Sharding
 from zarrds.errors import ChunkError, MetadataError, ZarrdsError
@@ -224,7 +224,7 @@ def with_all_settings(
     found: list[CodecObject] = []
     for described, codec in zip(codecs, made, strict=True):
         if isinstance(codec, Filter | BytesFilter | Checksum) and (names is None or described["name"] in names):
-            settings = codec.completed(described.get("configuration", {}))
+            settings = all_settings(described.get("configuration", {}), codec)
             described = {"name": described["name"], "configuration": settings} if settings else described
         found.append(described)
     return tuple(found)

@@ -12,7 +12,7 @@ import numpy as np
 
 from zarrds.errors import MetadataError
 from zarrds.storage.protocol import Buffer, Store
-from zarrds.storage.traits import get_at_most
+from zarrds.storage.traits import MAX_DOCUMENT, get_at_most
 
 __all__ = [
     "JSON",
@@ -52,8 +52,6 @@ MAX_SIZE = 2**63 - 1  # of a dimension
 _MAX_DEPTH = 1000  # of what is looked at more closely
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
-# of a document; consolidated metadata of a hundred thousand arrays fits
-_MAX_NBYTES = 2**28
 
 
 def load(store: Store, key: str) -> Raw | None:
@@ -65,10 +63,10 @@ def load(store: Store, key: str) -> Raw | None:
         If the value is not a JSON object.
     """
     try:
-        value = get_at_most(store, key, _MAX_NBYTES)
-        if value is not None and len(value) > _MAX_NBYTES:
+        value = get_at_most(store, key, MAX_DOCUMENT)
+        if value is not None and len(value) > MAX_DOCUMENT:
             raise MetadataError(
-                "metadata document is too large", path=store.path, key=key, expected=f"at most {_MAX_NBYTES} bytes"
+                "metadata document is too large", path=store.path, key=key, expected=f"at most {MAX_DOCUMENT} bytes"
             )
         return None if value is None else _parse(value, store.path, key)
     except MemoryError as error:

@@ -6,6 +6,7 @@ Before NumPy 2.5 what is beyond the range of a unit becomes other times, without
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ __all__ = [
     "NUMPY_CALENDARS",
     "as_times",
     "from_date",
+    "gives_units",
     "in_unit",
     "is_since",
     "of_same_date",
@@ -43,6 +45,11 @@ _LONGEST = dt.timedelta(microseconds=_MOST)
 def is_since(units: object) -> bool:
     """Whether they are those of times that are counted from a date."""
     return isinstance(units, str) and _SINCE in units
+
+
+def gives_units(times: Mapping[str, object], bounds: Mapping[str, object]) -> bool:
+    """Whether an array, by its attributes, is read as times where another names it as its bounds (CF 1.12, 7.1)."""
+    return is_since(times.get("units")) and "units" not in bounds
 
 
 def unit_of(units: str) -> str:

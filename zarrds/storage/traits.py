@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FOLDER",
+    "MAX_DOCUMENT",
     "Blank",
     "BoundedValues",
     "Cacheable",
@@ -45,6 +46,8 @@ __all__ = [
     "list_strange",
 ]
 
+# bytes of a document; consolidated metadata of a hundred thousand arrays fits
+MAX_DOCUMENT = 2**28
 # what `list_strange` says of a folder
 FOLDER = "a folder"
 

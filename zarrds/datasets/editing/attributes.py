@@ -19,7 +19,7 @@ from zarrds.metadata.equality import is_same
 from zarrds.metadata.model import GroupMetadata, Node
 from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import change_documents
-from zarrds.metadata.times import is_since
+from zarrds.metadata.times import gives_units
 
 __all__ = ["update_attrs"]
 
@@ -135,7 +135,7 @@ def _makes_times(there: EditedGroup, before: Node, after: Node) -> bool:
     if not isinstance(bounds, str) or bounds == before.attributes.get("bounds"):
         return False
     named = there.arrays.get(bounds)
-    return named is not None and "units" not in named.attributes and is_since(after.attributes.get("units"))
+    return named is not None and gives_units(after.attributes, named.attributes)
 
 
 def _is_same(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:

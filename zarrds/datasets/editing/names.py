@@ -27,7 +27,7 @@ from zarrds.metadata.nodes.belonging import check_nothing_else
 from zarrds.metadata.nodes.documents import DOCUMENTS
 from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import change_documents
-from zarrds.metadata.times import is_since
+from zarrds.metadata.times import gives_units
 from zarrds.storage.local.files import is_partial
 from zarrds.storage.protocol import Store, check_key
 
@@ -98,6 +98,7 @@ def rename(
         standing = there.names | dims
         _check_names(there, dims, standing, names)
         names = with_new_companions(there.notes, names, standing, there.arrays)
+        _check_no_new_bounds(there, names)
         renamed = _new_name(names)
         coordinates = coordinates_named(there.metadata, there.arrays)
         nodes: dict[str, Node] = {}
@@ -116,7 +117,6 @@ def rename(
         metadata = with_renamed_dims(replace(there.metadata, attributes=attributes), renamed)
         if metadata != there.metadata:
             nodes[there.path] = metadata
-        _check_no_new_bounds(there, names, nodes)
         moved = {there.path_of(name): there.path_of(new) for name, new in names.items() if name in there.arrays}
         change_documents(there.store, nodes, moved.keys(), links, like=there.nodes, renamed=moved)
 
@@ -152,18 +152,17 @@ def _check_names(there: EditedGroup, dims: set[str], standing: set[str], names: 
             )
 
 
-def _check_no_new_bounds(there: EditedGroup, names: Mapping[str, str], nodes: Mapping[str, Node]) -> None:
+def _check_no_new_bounds(there: EditedGroup, names: Mapping[str, str]) -> None:
     """Check that no array gets the name by which readers take it for the bounds of times that named nothing before."""
+    before = {new: old for old, new in names.items() if old in there.arrays}
     for owner, array in there.arrays.items():
-        bounds = nodes.get(there.path_of(names.get(owner, owner)), array).attributes.get("bounds")
-        old = next((name for name, new in names.items() if new == bounds), None)
-        if old is None or array.attributes.get("bounds") == old or old not in there.arrays:
-            continue
-        if is_since(array.attributes.get("units")) and "units" not in there.arrays[old].attributes:
+        bounds = array.attributes.get("bounds")
+        old = before.get(bounds) if isinstance(bounds, str) else None
+        if old is not None and gives_units(array.attributes, there.arrays[old].attributes):
             raise LabelError(
                 f"would be read as times: {owner!r} names it as its bounds",
                 key=there.path_of(old),
-                found=names[old],
+                found=bounds,
                 mend="Choose another name, or remove that attribute first, with zarrds.update_attrs",
             )
 

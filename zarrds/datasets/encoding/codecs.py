@@ -20,6 +20,7 @@ __all__ = ["choose_codecs", "fitting_codecs"]
 
 # names in `filters` that are also those of codecs that lay arrays out
 _FILTERS_FIRST = frozenset({"packbits"})
+# filters that numcodecs does not have
 _ONLY_IN_FORMAT_3 = frozenset({"scale_offset", "cast_value"})
 # kinds of dtypes that filters without a dtype in their settings take
 _KINDS = {"numcodecs.packbits": "b", "numcodecs.bitround": "f", "bitround": "f"}

@@ -40,15 +40,13 @@ def encoding_of(metadata: ArrayMetadata, *, fill_value_is_mask: bool) -> dict[st
 
 def _codecs_of_format_2(metadata: ArrayMetadata) -> dict[str, Any]:
     """As documents of format 2 have them, which numcodecs and so xarray's zarr engine understand."""
-    codecs = codecs_of_format_2(metadata.codecs, len(metadata.shape))
+    pipeline = build_pipeline(metadata.codecs, metadata.chunks, metadata.data_type)
+    codecs = codecs_of_format_2(with_all_settings(metadata.codecs, pipeline), len(metadata.shape))
     # the codec of text follows from the dtype
     filters: list[Any] = [codec for codec in codecs.filters or () if codec["id"] not in _TEXT]
     if filters:
         import numcodecs  # of filters zarr-python takes nothing but its objects
 
-        pipeline = build_pipeline(metadata.codecs, metadata.chunks, metadata.data_type)
-        whole = codecs_of_format_2(with_all_settings(metadata.codecs, pipeline), len(metadata.shape))
-        filters = [codec for codec in whole.filters or () if codec["id"] not in _TEXT]
         filters = [numcodecs.get_codec(codec) for codec in filters]  # whose names were checked when this was read
     encoding: dict[str, Any] = {"compressors": None if codecs.compressor is None else (codecs.compressor,)}
     if filters or not metadata.data_type.is_variable_length:

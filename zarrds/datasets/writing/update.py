@@ -48,7 +48,7 @@ from zarrds.datasets.writing.stored import StoredGroup
 from zarrds.errors import EncodingError, LabelError
 from zarrds.metadata.attributes import SCALE
 from zarrds.metadata.extension import with_note
-from zarrds.metadata.times import is_since
+from zarrds.metadata.times import gives_units
 
 __all__ = ["plan_update"]
 
@@ -188,10 +188,10 @@ def _check_no_bounds_by_name(dataset: xr.Dataset, stored: StoredGroup) -> None:
     names = {stored_name(name): variable for name, variable in dataset.variables.items()}
     for owner, there in stored.variables.items():
         bounds = there.attrs.get("bounds")
-        if owner in names or not isinstance(bounds, str) or not is_since(there.encoding.get("units")):
+        if owner in names or not isinstance(bounds, str) or bounds in stored.arrays:
             continue
-        new = names.get(bounds) if bounds not in stored.arrays else None
-        if new is not None and "units" not in new.attrs and not is_time(new):
+        new = names.get(bounds)
+        if new is not None and gives_units(there.encoding, new.attrs) and not is_time(new):
             raise EncodingError(
                 f"would be read as times: the stored {owner!r} names it as its bounds",
                 key=bounds,

@@ -66,7 +66,7 @@ def misfit_of_hint(variable: xr.Variable, encoding: Mapping[str, Any]) -> str | 
     """
     asked, problem = _dtype_of(encoding)
     if problem is not None:
-        return problem
+        return f"dtype {problem}"
     if variable.dtype.kind == "V" and asked in (None, variable.dtype):
         return None
     kind = kind_of_data(variable)
@@ -98,7 +98,7 @@ def misfit_of_order(variable: xr.Variable, encoding: Mapping[str, Any]) -> str |
     """Why a dtype that was asked for cannot be that of such data, or None. Numbers may become other numbers."""
     asked, problem = _dtype_of(encoding)
     if problem is not None:
-        return problem.removeprefix("dtype ")
+        return problem
     if asked is None or variable.dtype.kind == "V":
         return None
     kind = kind_of_data(variable)
@@ -182,7 +182,7 @@ def _dtype_of(encoding: Mapping[str, Any]) -> tuple[np.dtype[Any] | None, str | 
     try:
         return np.dtype(asked), None
     except TypeError:
-        return None, f"dtype is {asked!r:.40}, which is no dtype of NumPy"
+        return None, f"is {asked!r:.40}, which is no dtype of NumPy"
 
 
 def _is_text_marker(value: Any, kind: str) -> bool:

@@ -32,12 +32,12 @@ from zarrds.storage.fsspec.commits import (
 )
 from zarrds.storage.obstore.changes.retries import attempts, put_over, repeat_while_busy
 from zarrds.storage.protocol import ValueChangedError
+from zarrds.storage.traits import MAX_DOCUMENT
 from zarrds.threads import answers_of, side_by_side
 
-__all__ = ["MAX_DOCUMENT", "ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known"]
+__all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known"]
 
 _MOST_REMOVED = 1000  # objects, which servers remove by one request
-MAX_DOCUMENT = 1 << 28  # bytes
 
 
 class ConditionalCommits(Commits):

@@ -31,7 +31,7 @@ from zarrds.storage.fsspec.commits import (
 )
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.held import HeldChanges, written
-from zarrds.storage.obstore.changes.commits import MAX_DOCUMENT, ConditionalCommits, claimed, conflict, is_same_version
+from zarrds.storage.obstore.changes.commits import ConditionalCommits, claimed, conflict, is_same_version
 from zarrds.storage.obstore.changes.direct_commit import DirectCommit
 from zarrds.storage.obstore.changes.open_commit import OpenCommit
 from zarrds.storage.obstore.changes.prefetch import Prefetch, fetched_of, note_keys
@@ -39,7 +39,7 @@ from zarrds.storage.obstore.changes.sessions import Session, Sessions
 from zarrds.storage.obstore.connections import is_usable
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import Store, ValueChangedError
-from zarrds.storage.traits import Fetched, has_trait
+from zarrds.storage.traits import MAX_DOCUMENT, Fetched, has_trait
 from zarrds.threads import answers_of, side_by_side
 
 __all__ = ["VERSIONED", "CommittingStore"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,58 @@ def test_arrays_whose_filters_leave_nothing(codec: tuple[str, dict[str, Any]], z
     objects = [{"name": f"numcodecs.{codec[0]}", "configuration": codec[1]}, {"name": "bytes"}]
     with pytest.raises(MetadataError, match=r"packs booleans|a scale of 0"):
         zarrds.create_array(zarrds.MemoryStore(), shape=(4,), dtype="f8", codecs=objects, zarr_format=zarr_format)
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize(
+    ("fill_value", "values"),
+    [
+        (1e20, np.linspace(280, 281, 49).reshape(7, 7)),  # all is lost behind it in a chunk that is not full
+        (
+            0.0,
+            np.stack([1.1 * 2.0 ** np.arange(61), np.full(61, 1.1)]),
+        ),  # each by itself is given back, but not by chunks
+    ],
+    ids=["behind the fill value", "behind a large one"],
+)
+def test_differences_of_floats_are_held_against_them(
+    fill_value: float, values: Any, zarr_format: int, path: Path
+) -> None:
+    delta = [{"name": "numcodecs.delta"}]
+    encoding: dict[str, Any] = {"chunks": (2, 61) if values.shape[1] == 61 else (5, 5), "filters": delta}
+    encoding["fill_value" if zarr_format == 3 else "_FillValue"] = fill_value
+    with pytest.raises(EncodingError, match="differences of these floats do not give them back"):
+        zarrds.save(xr.Dataset({"v": (("y", "x"), values)}), path, zarr_format=zarr_format, encoding={"v": encoding})
+    assert not path.exists()
+
+
+def test_an_array_is_not_left_with_floats_that_are_lost() -> None:
+    objects = [{"name": "numcodecs.delta"}, {"name": "bytes"}]
+    array = zarrds.create_array(
+        zarrds.MemoryStore(), shape=(4,), chunks=(4,), dtype="f8", codecs=objects, fill_value=np.nan
+    )
+    with pytest.raises(EncodingError, match="differences of these floats"):
+        array[2:] = 1.5  # behind two that are NaN
+    assert np.isnan(array[:]).all()
+    array[:3] = 1.5
+    np.testing.assert_array_equal(array[:], [1.5, 1.5, 1.5, np.nan])
+
+
+def test_differences_of_floats_that_came_along_give_way(path: Path) -> None:
+    ds = xr.Dataset({"v": (("y", "x"), np.arange(36.0).reshape(6, 6))})
+    encoding = {"v": {"chunks": (3, 3), "filters": [{"name": "numcodecs.delta"}], "fill_value": 1e20}}
+    zarrds.save(ds, path, encoding=encoding)
+    opened = load(path)
+    opened.v.encoding["chunks"] = (4, 4)
+    with pytest.warns(xr.SerializationWarning, match="replaced: 'v'"):
+        zarrds.save(opened, path.with_name("again"))
+    np.testing.assert_array_equal(load(path.with_name("again")).v, ds.v)
+
+
+def test_encodings_of_filters_without_settings_are_zarr_pythons(path: Path) -> None:
+    ds = xr.Dataset({"v": ("x", np.arange(6))})
+    zarrds.save(ds, path, encoding={"v": {"compressors": [{"name": "numcodecs.shuffle"}, {"name": "numcodecs.crc32"}]}})
+    with xr.open_dataset(path, engine="zarrds") as opened, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zarr-python's, of codecs of numcodecs
+        opened.to_zarr(path.with_name("theirs"), zarr_format=3)
+    np.testing.assert_array_equal(load(path.with_name("theirs")).v, ds.v)

@@ -60,6 +60,8 @@ _DTYPE_SETTINGS = ("dtype", "astype", "encode_dtype", "decode_dtype")
 # those that follow from the array where they are left out
 _FOLLOWED = ("dtype", "decode_dtype", "elementsize")
 _NUMBER_KINDS = "biufcmM"
+# roundings of a sum of differences that has lost nothing
+_ROUNDINGS = 4
 # what can be booleans
 _BYTES = {(1, "b"), (1, "i"), (1, "u")}
 # what NumPy and numcodecs raise in many ways; all else is passed on, since a signal's handler may raise what it likes
@@ -85,6 +87,14 @@ def _make(name: str, entry: _Entry, configuration: JSONObject) -> Any:
     except Exception as error:  # NumPy and numcodecs say in many ways what they do not take
         raise MetadataError(f"invalid settings of the codec: {error}", codec=name, found=dict(configuration)) from error
     return codec
+
+
+def _is_kept(values: AnyArray, decoded: AnyArray, stored: np.dtype[Any]) -> bool:
+    """Whether floats are given back, but for roundings of what they are stored as."""
+    eps = max(np.finfo(dtype).eps for dtype in (values.dtype, stored) if dtype.kind in "fc")
+    with np.errstate(all="ignore"):
+        kept = np.abs(decoded - values) <= _ROUNDINGS * eps * np.abs(values)
+        return bool(np.all(kept | (decoded == values) | ((decoded != decoded) & (values != values))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +137,22 @@ class Filter:
         except _FAILED as error:
             raise failure(f"codec failed: {error}", codec=self.name) from error
 
+    def encoded(self, array: AnyArray) -> AnyArray:
+        """What numcodecs makes of a chunk's elements. Raises `EncodingError` if it does not give them back."""
+        encoded = self.run(self.codec.encode, array, EncodingError)
+        # what a difference of floats loses is lost to all behind it, also where it is one from what fills up the chunk
+        if self.name == "delta" and array.dtype.kind in "fc":
+            decoded = self.run(self.codec.decode, encoded, EncodingError)
+            if not _is_kept(array.reshape(-1), decoded.reshape(-1), encoded.dtype):
+                raise EncodingError(
+                    "differences of these floats do not give them back",
+                    codec=self.name,
+                    mend="Leave the filter out, or store integers, whose differences are exact",
+                )
+        return encoded
+
     def encode(self, array: AnyArray) -> AnyArray:
-        encoded = self.run(self.codec.encode, np.ascontiguousarray(array), EncodingError)
+        encoded = self.encoded(np.ascontiguousarray(array))
         return encoded.reshape(array.shape) if encoded.size == array.size else encoded
 
     def decode(self, array: AnyArray, spec: ChunkSpec) -> AnyArray:
@@ -149,10 +173,11 @@ class BytesFilter:
         return None
 
     def encode(self, parts: Parts) -> Parts:
-        def encode(data: AnyArray) -> Any:
-            return self.filter.codec.encode(data.view(self.dtype))
-
-        return (as_bytes(self.filter.run(encode, as_bytes(join(parts)), EncodingError)).data,)
+        try:
+            elements = as_bytes(join(parts)).view(self.dtype)
+        except ValueError as error:  # a filter before it has left a part of one
+            raise EncodingError(f"codec failed: {error}", codec=self.filter.name) from error
+        return (as_bytes(self.filter.encoded(elements)).data,)
 
     def decode(self, data: Buffer, size: int | None) -> Buffer:
         return as_bytes(self.filter.run(self.filter.codec.decode, as_bytes(data), ChunkError)).data

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 from zarrds.codecs.pipeline import build_pipeline, with_all_settings
-from zarrds.codecs.registry import kind
+from zarrds.codecs.registry import PREFIX, kind
 from zarrds.metadata.formats import spec_of
 from zarrds.metadata.formats.v2_codecs import to_v2 as codecs_of_format_2
 from zarrds.metadata.model import ArrayMetadata, CodecObject
@@ -57,7 +57,8 @@ def _codecs_of_format_2(metadata: ArrayMetadata) -> dict[str, Any]:
 def _copied(codec: CodecObject) -> CodecObject:
     """A codec that may be changed, without a type size: that follows the dtype, which may change before it is saved."""
     if "configuration" not in codec:
-        return {**codec}
+        # without one zarr-python takes none of numcodecs' own
+        return {**codec, "configuration": {}} if codec["name"].startswith(PREFIX) else {**codec}
     settings = {**codec["configuration"]}
     for name, value in settings.items():
         if type(value) in (list, dict):  # JSON has no others, and this is done for each codec of each variable

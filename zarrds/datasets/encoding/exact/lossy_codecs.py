@@ -70,7 +70,7 @@ def proven(name: Hashable, variable: xr.Variable, metadata: ArrayMetadata, *, is
     codecs = _changing(metadata)
     if not codecs or metadata.data_type.dtype.kind not in "biufc":
         return variable
-    if _goes_on_from_fill_value(metadata):
+    if _goes_on_from_fill_value(metadata, is_always=is_carried):
         raise (CarriedEncodingError if is_carried else EncodingError)(
             f"variable {name!r} cannot be encoded by its codecs: delta loses what stands behind NaN",
             key=str(name),
@@ -121,15 +121,16 @@ def _changing(metadata: ArrayMetadata) -> tuple[CodecObject, ...]:
     return tuple(kept) if is_lossy else ()
 
 
-def _goes_on_from_fill_value(metadata: ArrayMetadata) -> bool:
-    """Whether a filter takes each element from the one before it, also behind NaN or infinities.
+def _goes_on_from_fill_value(metadata: ArrayMetadata, *, is_always: bool) -> bool:
+    """Whether a filter takes each float from the one before it, also behind the NaN or infinities of chunks not full.
 
-    Chunks are filled up with those, now or when the array has grown.
+    Of other fill values it is seen when a chunk is encoded, which is too late (`is_always`) for what may give way.
     """
     fill_value = metadata.fill_value
-    if metadata.data_type.dtype.kind not in "fc" or fill_value is None or np.isfinite(fill_value):
+    if metadata.data_type.dtype.kind not in "fc":
         return False
-    return any(_short(codec) == "delta" for codec in metadata.inner().codecs)
+    is_finite = fill_value is None or bool(np.isfinite(fill_value))
+    return (is_always or not is_finite) and any(_short(codec) == "delta" for codec in metadata.inner().codecs)
 
 
 def _short(codec: CodecObject) -> str:

@@ -12,7 +12,7 @@ import xarray as xr
 
 import zarrds
 from tests.datasets.same import assert_same
-from tests.datasets.samples import open_zarrds
+from tests.datasets.samples import load, open_zarrds
 from zarrds.errors import EncodingError
 
 DATA: dict[str, Any] = {
@@ -409,6 +409,36 @@ def test_no_times_do_not_become_bounds_by_name_alone(values: np.ndarray[Any, Any
         zarrds.update_attrs(store, {"bounds": "none"}, "t")
         before.t.attrs["bounds"] = "none"
     xr.testing.assert_identical(open_zarrds(store).load(), before)
+
+
+def test_no_times_become_bounds_by_name_where_their_times_grow(zarr_format: Any) -> None:
+    """The coordinate is saved too, and keeps its stored attributes."""
+    days = pd.date_range("2000-01-01", periods=4)
+    first, then = (xr.Dataset(coords={"t": ("t", part, {"bounds": "n"})}) for part in (days[:2], days[2:]))
+    store = zarrds.MemoryStore()
+    zarrds.save(first, store, zarr_format=zarr_format)
+    with pytest.raises(EncodingError, match=r"read as times: the stored 't' names it .*at 'n'.*with units of its own"):
+        zarrds.save(then.assign(n=5), store, append_dim="t")
+    xr.testing.assert_identical(open_zarrds(store).load(), first)
+    zarrds.save(then.assign(n=((), 5, {"units": "1"})), store, append_dim="t")
+    assert open_zarrds(store).n == 5
+
+
+@pytest.mark.parametrize(
+    ("units", "name", "change", "delete"), [({"units": "1"}, "b", {}, ["units"]), ({}, "t", {"bounds": "x"}, [])]
+)
+def test_no_attribute_makes_times_of_numbers_or_numbers_of_times(
+    tmp_path: Path, units: dict[str, str], name: str, change: dict[str, str], delete: list[str]
+) -> None:
+    """In a store of xarray's engine, in which bounds of times need no units of their own."""
+    times = {"units": "days since 2000-01-01", "bounds": "b"}
+    ds = xr.Dataset({"b": (("t", "n"), np.arange(4).reshape(2, 2), units)}, {"t": ("t", [0, 1], times)})
+    ds.to_zarr(tmp_path, consolidated=False, mode="w")
+    before = load(tmp_path)
+    assert (before.b.dtype.kind == "M") == (not units)
+    with pytest.raises(EncodingError, match=r"how the stored values are decoded .*'(bounds|units)'"):
+        zarrds.update_attrs(tmp_path, change, name, delete=delete)
+    xr.testing.assert_identical(load(tmp_path), before)
 
 
 @pytest.mark.parametrize("is_lazy", [False, True])

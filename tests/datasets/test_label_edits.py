@@ -254,3 +254,6 @@ def test_nothing_becomes_bounds_of_times_by_its_new_name(path: Path, has_units: 
     assert files(path) == before
     zarrds.rename(path, {"n": "count"})
     np.testing.assert_array_equal(load(path)["count"], ds.n)
+    zarrds.update_attrs(path, {}, "time", delete=["bounds"])  # as the error says
+    zarrds.rename(path, {"count": "ends"})
+    np.testing.assert_array_equal(load(path).ends, ds.n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,18 @@ def test_markers_that_the_stored_dtype_cannot_have(
     with pytest.raises(EncodingError, match=rf"encoding\['_FillValue'\] is {expected}.*at 'v'.*Give one value"):
         zarrds.save(ds, path, encoding={"v": {"_FillValue": marker}})
     assert not path.exists()
+
+
+@pytest.mark.parametrize("marker", [10**30, -(10**400), Fraction(1, 2), float("inf")])
+def test_markers_that_no_integer_can_be(path: Path, marker: Any) -> None:
+    """Those that NumPy has no numbers for were told as an error of its own, also where they came along."""
+    ds = xr.Dataset({"v": ("x", np.int16([1, 2]))})
+    with pytest.raises(EncodingError, match=r"encoding\['_FillValue'\] is .*, which is no int16 .*at 'v'"):
+        zarrds.save(ds, path, encoding={"v": {"_FillValue": marker}})
+    ds.v.encoding["_FillValue"] = marker
+    with pytest.warns(xr.SerializationWarning, match="'v' .*which is no int16"):
+        zarrds.save(ds, path)
+    xr.testing.assert_identical(load(path), ds)
 
 
 @pytest.mark.filterwarnings("ignore:variable 'v' will be stored as signed")  # of xarray

@@ -16,7 +16,7 @@ from zarrds.datasets.reading.open_options import OpenOptions
 from zarrds.errors import EncodingError, MetadataError, UndecodableError, locating
 from zarrds.metadata.attributes import apart_attributes, plain_value, updated_attributes
 from zarrds.metadata.equality import is_same
-from zarrds.metadata.model import GroupMetadata, Node
+from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
 from zarrds.metadata.nodes.locking import locked
 from zarrds.metadata.nodes.transaction import change_documents
 from zarrds.metadata.times import gives_units
@@ -116,10 +116,11 @@ def _check_decoding(
         new = {}, None, {}
     expected = {name: value for name, value in old[0].items() if name not in removed} | dict(added)
     wrong = {name for name in expected.keys() | new[0].keys() if not _is_same(expected, new[0], name)}
-    wrong |= (removed - old[0].keys()) | (removed & _ROLES)  # the former are seen as an encoding
-    if _makes_times(there, before, after):
-        wrong.add("bounds")
+    roles = _ROLES if before.attributes.get("bounds") in there.names else _ROLES - {"bounds"}  # which name nothing
+    wrong |= (removed - old[0].keys()) | (removed & roles)  # the former are seen as an encoding
     changed = added.keys() | removed
+    if _read_as_times(there, path, before) != _read_as_times(there, path, after):
+        wrong |= changed & {"bounds", "units"}
     is_decoded_alike = old[1] == new[1] and all(_is_same(old[2], new[2], name) for name in old[2] | new[2])
     if wrong or not is_decoded_alike or _DIMENSIONS in changed:
         raise EncodingError(
@@ -129,13 +130,17 @@ def _check_decoding(
         )
 
 
-def _makes_times(there: EditedGroup, before: Node, after: Node) -> bool:
-    """Whether numbers become times: bounds without units of their own have those of the coordinate that names them."""
-    bounds = after.attributes.get("bounds")
-    if not isinstance(bounds, str) or bounds == before.attributes.get("bounds"):
-        return False
-    named = there.arrays.get(bounds)
-    return named is not None and gives_units(after.attributes, named.attributes)
+def _read_as_times(there: EditedGroup, path: str, node: Node) -> set[str]:
+    """Which arrays of a group are times as they are the bounds of some, while one array is as `node`."""
+    if not isinstance(node, ArrayMetadata):
+        return set()
+    arrays = {**there.arrays, path.rpartition("/")[2]: node}
+    named = [(array, array.attributes.get("bounds")) for array in arrays.values()]
+    return {
+        bounds
+        for array, bounds in named
+        if isinstance(bounds, str) and bounds in arrays and gives_units(array.attributes, arrays[bounds].attributes)
+    }
 
 
 def _is_same(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:

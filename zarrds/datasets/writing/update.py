@@ -24,7 +24,7 @@ from zarrds.datasets.writing.attributes import (
     new_group,
     with_group_attributes,
 )
-from zarrds.datasets.writing.changes import GroupChange, Placement, UpdateOptions
+from zarrds.datasets.writing.changes import ArrayChange, GroupChange, Placement, UpdateOptions
 from zarrds.datasets.writing.placing.append import (
     check_goes_on,
     check_same_things,
@@ -87,7 +87,6 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
             mend="Leave it out: what is written has the encoding of the store",
         )
     _check_readable(dataset, stored, how)
-    _check_no_bounds_by_name(dataset, stored)
     dataset = _with_stored_labels(dataset, stored)
     check_kinds(plain, stored)
     asked = how.region if isinstance(how.region, Mapping) else dataset.dims if how.region is not None else ()
@@ -114,6 +113,7 @@ def plan_update(plain: PlainDataset, encoding: Encoding, stored: StoredGroup | N
         region[beside] = slice(start, start + dataset.sizes[beside])
     attributes, variables = prepared(dataset, encoding)
     arrays = array_changes(replace(plain, dataset=dataset), variables, encoding, stored, how, region)
+    _check_no_bounds_by_name(dataset, arrays, stored)
     arrays |= {n: replace(arrays[n], after=with_note(arrays[n].after, INDEX, None)) for n in unsorted if n in arrays}
     labels = {name for name, variable in stored.variables.items() if variable.dims == (name,)}
     replaced = frozenset(labels & arrays.keys() - region.keys())
@@ -183,21 +183,23 @@ def _check_readable(dataset: xr.Dataset, stored: StoredGroup, how: UpdateOptions
             raise error
 
 
-def _check_no_bounds_by_name(dataset: xr.Dataset, stored: StoredGroup) -> None:
-    """Check that no new variable has a name by which readers take it for the bounds of times that stay as they are."""
+def _check_no_bounds_by_name(dataset: xr.Dataset, arrays: Mapping[str, ArrayChange], stored: StoredGroup) -> None:
+    """Check that no new variable has a name by which readers take it for the bounds of times that are stored."""
     names = {stored_name(name): variable for name, variable in dataset.variables.items()}
-    for owner, there in stored.variables.items():
-        bounds = there.attrs.get("bounds")
-        if owner in names or not isinstance(bounds, str) or bounds in stored.arrays:
+    for owner, there in stored.arrays.items():
+        attributes = arrays[owner].after.attributes if owner in arrays else there.attributes
+        bounds = attributes.get("bounds")
+        if not isinstance(bounds, str) or bounds in stored.arrays or bounds not in arrays:
             continue
         new = names.get(bounds)
-        if new is not None and gives_units(there.encoding, new.attrs) and not is_time(new):
+        if new is not None and gives_units(attributes, arrays[bounds].after.attributes) and not is_time(new):
             raise EncodingError(
                 f"would be read as times: the stored {owner!r} names it as its bounds",
                 key=bounds,
                 expected="times",
                 found=f"dtype {new.dtype}",
-                mend=f"Save it under another name, or beside the coordinate {owner!r}, by which it is seen what it is",
+                mend="Save it under another name, or with units of its own among its attributes ('1')"
+                + ("" if owner in arrays else f", or beside the coordinate {owner!r}, by which it is seen what it is"),
             )
 
 

@@ -109,7 +109,10 @@ def _shown(marker: Any) -> str:
 
 
 def _is_integer_of(value: Any, dtype: np.dtype[Any], encoding: Mapping[str, Any]) -> bool:
-    if not np.isfinite(value) or int(value) != value:
+    try:
+        if int(value) != value:
+            return False
+    except (OverflowError, ValueError):  # infinite, or NaN
         return False
     # `_Unsigned` has markers of either sign
     signs = dtype.kind if encoding.get("_Unsigned") is None else "iu"

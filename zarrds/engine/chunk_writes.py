@@ -22,6 +22,7 @@ from zarrds.storage.protocol import ValueChangedError, Values
 __all__ = ["writer"]
 
 _ATTEMPTS = 100  # to write a part of a chunk to which other machines write too
+_REFUSALS = 20  # of these, though nobody has changed it
 
 
 def writer(
@@ -125,13 +126,16 @@ def _empty_test(fill: AnyArray) -> Callable[[AnyArray], bool]:
 
 def _again_while_it_changes(store: Values, key: str, merge: Callable[[], None]) -> None:
     """Write a part of a chunk, once more whenever another machine has changed the chunk: what it wrote is to stay."""
+    n_refused = 0
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             merge()
             return
         except ValueChangedError as error:
-            if attempt == _ATTEMPTS:
-                raise StoreIOError(
-                    "others write to the chunk all the time", path=store.path, key=key, mend="Try again"
-                ) from error
+            n_refused += error.is_same
+            if attempt == _ATTEMPTS or n_refused == _REFUSALS:
+                problem = "others write to the chunk all the time"
+                if error.is_same:
+                    problem = "the server refuses to put the chunk, again and again, though nobody has changed it"
+                raise StoreIOError(problem, path=store.path, key=key, mend="Try again") from error
             time.sleep(random.random() * 0.01 * attempt)

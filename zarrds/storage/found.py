@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["ConditionalObjects", "Found", "Info", "Version", "version_of"]
+__all__ = ["ConditionalObjects", "Found", "Info", "Version", "is_same_version", "version_of"]
 
 Info = Mapping[str, Any]
 Version = Mapping[str, Any]  # of an object's value: its ``e_tag`` and, at Google's, its ``version``
@@ -32,6 +32,15 @@ def version_of(info: Info) -> Version:
     return {"e_tag": info.get("e_tag"), "version": info.get("version")}
 
 
+def is_same_version(one: Version | None, other: Version | None) -> bool:
+    """Whether two answers tell of the same value; not each of them must tell all that the other does."""
+    if one is None or other is None:
+        return one is other
+    pairs = [(one.get(name), other.get(name)) for name in ("e_tag", "version")]
+    told = [pair for pair in pairs if None not in pair]
+    return bool(told) and all(a == b for a, b in told)
+
+
 class ConditionalObjects(Protocol):
     """Objects that are put only over what was seen of them, as `zarrds.storage.traits.has_trait` asks for it.
 
@@ -55,6 +64,6 @@ class ConditionalObjects(Protocol):
         Raises
         ------
         ValueChangedError
-            If another writer has changed it since.
+            If another writer has changed it since; or if the server refuses though it is the same, which it says.
         """
         ...

@@ -85,7 +85,22 @@ class ValueChangedError(Exception):
     """A value that was read under its lock was changed by another machine before it was set: read it again.
 
     Only stores raise it whose `Values.lock` keeps nobody out elsewhere, but which notice.
+
+    Parameters
+    ----------
+    name : str
+    is_same : bool
+        Whether nobody has changed it, as far as that can be seen: the server refuses all the same.
+
+    Attributes
+    ----------
+    is_same
+        As above.
     """
+
+    def __init__(self, name: str, *, is_same: bool = False) -> None:
+        super().__init__(name)
+        self.is_same = is_same
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from zarrds.errors import StoreIOError, UnsupportedError
-from zarrds.storage.found import Found, Info, Version, version_of
+from zarrds.storage.found import Found, Info, Version, is_same_version, version_of
 from zarrds.storage.fsspec.commits import is_document
 from zarrds.storage.fsspec.listings import WebListings
 from zarrds.storage.fsspec.objects import Objects
@@ -268,10 +268,10 @@ class ObstoreObjects(ObstoreClient):
         there = self.find_one(name)
         if there is not None and there.data == value:
             return version_of(there.info)
-        tag = "" if there is None else str(there.info.get("e_tag"))
-        if expected is not None and tag == expected.get("e_tag") and tag.startswith("W/"):
+        is_same = is_same_version(expected, None if there is None else version_of(there.info))
+        if is_same and expected is not None and (tag := str(expected.get("e_tag"))).startswith("W/"):
             raise without_conditions(f"the ETag {tag}")
-        raise ValueChangedError(name)
+        raise ValueChangedError(name, is_same=is_same)
 
     def remove(self, name: str) -> None:
         """Remove an object; a missing one is no error."""

@@ -16,6 +16,7 @@ from zarrds.storage.held import HeldChanges, written
 from zarrds.storage.obstore.changes.commits import ConditionalCommits
 from zarrds.storage.obstore.changes.committing import VERSIONED, CommittingStore
 from zarrds.storage.obstore.changes.new_store import NewStore, is_of_root
+from zarrds.storage.obstore.changes.retries import refused
 from zarrds.storage.obstore.connections import forked, is_usable
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import Buffer, Store, Traits, ValueChangedError
@@ -202,10 +203,10 @@ class ObjectStore(CommittingStore):
         with locating(self.path, key):
             try:
                 objects.put_if(name, b"".join(parts), session.version if session and session.is_read else None)
-            except ValueChangedError:
+            except ValueChangedError as error:
                 if session is not None and session.is_read:
                     raise
-                raise not_alone() from None
+                raise (refused(key, is_same=True) if error.is_same else not_alone()) from None
 
     # many keys
 

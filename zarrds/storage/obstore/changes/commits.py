@@ -30,12 +30,12 @@ from zarrds.storage.fsspec.commits import (
     is_node_document,
     new_folder,
 )
-from zarrds.storage.obstore.changes.retries import attempts, put_over, repeat_while_busy
+from zarrds.storage.obstore.changes.retries import attempts, put_over, put_unchanged, repeat_while_busy
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.storage.traits import MAX_DOCUMENT
 from zarrds.threads import answers_of, side_by_side
 
-__all__ = ["ConditionalCommits", "claimed", "conflict", "is_same_version", "not_known"]
+__all__ = ["ConditionalCommits", "claimed", "conflict", "not_known"]
 
 _MOST_REMOVED = 1000  # objects, which servers remove by one request
 
@@ -87,7 +87,7 @@ class ConditionalCommits(Commits):
             yield
             is_asked = True
             try:
-                self._objects.put_if(self._base + MARKER, commit.dump(), version)
+                put_unchanged(self._objects, self._base, MARKER, commit.dump(), version)
             except ValueChangedError:
                 raise conflict() from None
         except BaseException as error:
@@ -153,13 +153,13 @@ class ConditionalCommits(Commits):
         marker, value = self._base + MARKER, commit.dump()
         try:
             try:
-                version: Version = self._objects.put_if(marker, value, None)
+                version = put_unchanged(self._objects, self._base, MARKER, value, None)
             except ValueChangedError:
                 found = self._objects.find_one(marker, limit=MAX_MARKER)
                 if found is None or self._parsed(bytes(found.data)) is not None:
                     raise
                 # it says nothing, and must not keep all out for ever
-                version = self._objects.put_if(marker, value, version_of(found.info))
+                version = put_unchanged(self._objects, self._base, MARKER, value, version_of(found.info))
         except ValueChangedError:
             raise conflict() from None
         return version
@@ -237,14 +237,16 @@ class ConditionalCommits(Commits):
 
         Who did so before the commit was made goes by a root's document that stays until all else is in place.
         """
-        roots = [] if [part for part, _ in commit.steps] == [ROOT] else [self._base + name for name in ROOTS]
-        there = dict(zip(roots, side_by_side(self._objects.find_one, roots), strict=True))
+        roots = [] if [part for part, _ in commit.steps] == [ROOT] else list(ROOTS)
+        there = dict(
+            zip(roots, side_by_side(self._objects.find_one, [self._base + name for name in roots]), strict=True)
+        )
         if self._is_overtaken(commit):  # what was found may be of a later commit
             return False
         for name, found in there.items():
             if found is not None:
                 with suppress(ValueChangedError):  # by another that finishes it
-                    claimed(self._objects, name, found)
+                    claimed(self._objects, self._base, name, found)
         return super()._place(commit, names, heartbeat)
 
     def _is_overtaken(self, commit: Commit) -> bool:
@@ -279,7 +281,7 @@ class ConditionalCommits(Commits):
             if self.current() != commit:
                 return False  # decided by another: what is there now may be the commit of a third
             with suppress(ValueChangedError):
-                claimed(self._objects, root, found)
+                claimed(self._objects, self._base, commit.root, found)
                 return False
         raise StoreIOError("others write to the root's document all the time", key=commit.root, mend="Try again")
 
@@ -333,7 +335,7 @@ def _suppressed_refusal() -> Iterator[None]:
             raise
 
 
-def claimed(objects: ConditionalObjects, name: str, found: Found) -> Version:
+def claimed(objects: ConditionalObjects, base: str, key: str, found: Found) -> Version:
     """Make a document of the root another value that says the same, so that no older plan can be committed.
 
     Raises
@@ -341,16 +343,7 @@ def claimed(objects: ConditionalObjects, name: str, found: Found) -> Version:
     ValueChangedError
         If it is not what was found any more.
     """
-    return objects.put_if(name, signed(bytes(found.data), new_write()), version_of(found.info))
-
-
-def is_same_version(one: Version | None, other: Version | None) -> bool:
-    """Whether two answers tell of the same value; not each of them must tell all that the other does."""
-    if one is None or other is None:
-        return one is other
-    pairs = [(one.get(name), other.get(name)) for name in ("e_tag", "version")]
-    told = [pair for pair in pairs if None not in pair]
-    return bool(told) and all(a == b for a, b in told)
+    return put_unchanged(objects, base, key, signed(bytes(found.data), new_write()), version_of(found.info))
 
 
 def conflict(path: str | None = None) -> ConflictError:

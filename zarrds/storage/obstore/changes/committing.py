@@ -16,7 +16,7 @@ from zarrds.errors import ConflictError, StoreIOError, ZarrdsError, locating
 from zarrds.storage.commits.committer import DELETED, MAX_DELETED
 from zarrds.storage.commits.direct_marker import DirectMarker, new_write
 from zarrds.storage.commits.direct_stores import Additions
-from zarrds.storage.found import ConditionalObjects, Found, version_of
+from zarrds.storage.found import ConditionalObjects, Found, is_same_version, version_of
 from zarrds.storage.fsspec.commits import (
     MAX_MARKER,
     NODE_DOCUMENTS,
@@ -31,7 +31,7 @@ from zarrds.storage.fsspec.commits import (
 )
 from zarrds.storage.fsspec.store import RemoteStore
 from zarrds.storage.held import HeldChanges, written
-from zarrds.storage.obstore.changes.commits import ConditionalCommits, claimed, conflict, is_same_version
+from zarrds.storage.obstore.changes.commits import ConditionalCommits, claimed, conflict
 from zarrds.storage.obstore.changes.direct_commit import DirectCommit
 from zarrds.storage.obstore.changes.open_commit import OpenCommit
 from zarrds.storage.obstore.changes.prefetch import Prefetch, fetched_of, note_keys
@@ -429,7 +429,7 @@ class CommittingStore(RemoteStore):
         for name in ROOTS:
             if (found := session.roots[name]) is not None:
                 try:
-                    claimed(objects, self._base + name, found)
+                    claimed(objects, self._base, name, found)
                 except ValueChangedError:
                     raise conflict(self.path) from None
 

@@ -14,11 +14,12 @@ from typing import Literal
 from zarrds.arguments import warn
 from zarrds.errors import ConflictError, ZarrdsError
 from zarrds.storage.commits.direct_marker import DirectMarker, signed
-from zarrds.storage.found import Found, Version
+from zarrds.storage.found import Found, Version, is_same_version
 from zarrds.storage.fsspec.commits import OLD
-from zarrds.storage.obstore.changes.commits import conflict, is_same_version, not_known
+from zarrds.storage.obstore.changes.commits import conflict, not_known
 from zarrds.storage.obstore.changes.open_commit import OpenCommit
 from zarrds.storage.obstore.changes.retries import put_over
+from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import answers_of, side_by_side
 
 __all__ = ["QUICK_NBYTES", "DirectCommit"]
@@ -122,8 +123,10 @@ class DirectCommit:
         """Whether the commit was made, though its put got an error, and who puts the documents in place."""
         commits, marker = self._commits, self._marker
         try:
-            # an answer may be lost; where another has changed the root since, it has finished this commit before
-            if not isinstance(error, ConflictError) and commits.is_made(marker):
+            # an answer may be lost, where it was no refusal; where another has changed the root since, it has finished
+            # this commit before
+            is_refused = isinstance(error, ConflictError) or isinstance(error.__cause__, ValueChangedError)
+            if not is_refused and commits.is_made(marker):
                 return "by itself"
             return "by another" if commits.was_finished(marker) else None
         except ZarrdsError as unseen:

@@ -16,7 +16,7 @@ from zarrds.storage.fsspec.refusals import not_alone, stands_there
 from zarrds.storage.obstore.changes.commits import ConditionalCommits
 from zarrds.storage.obstore.changes.direct_commit import QUICK_NBYTES
 from zarrds.storage.obstore.changes.open_commit import LATE, clock
-from zarrds.storage.obstore.changes.retries import repeat_while_busy
+from zarrds.storage.obstore.changes.retries import put_over
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 from zarrds.threads import answers_of, side_by_side
@@ -132,11 +132,9 @@ class NewStore:
         self._objects.write(f"{self._folder}{ROOT}/{key}", self._values[key])
 
     def _put(self, key: str) -> None:
-        put = partial(self._objects.put_if, self._base + key, self._values[key], None, is_once=True)
-        try:
-            repeat_while_busy(put, self._objects, self._goes_on)
-        except ValueChangedError:
-            raise not_alone() from None
+        value = self._values[key]
+        if not put_over(self._objects, self._base, key, value, None, self._goes_on, lambda found: found is None):
+            raise not_alone()
 
     def _goes_on(self, number: int) -> bool:
         """Raise unless nobody has taken us for dead so far."""

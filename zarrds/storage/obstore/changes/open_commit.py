@@ -12,10 +12,10 @@ from contextlib import ExitStack, suppress
 
 from zarrds.errors import ZarrdsError
 from zarrds.storage.commits.direct_marker import DirectMarker, new_write, signed
-from zarrds.storage.found import Found, Version, version_of
+from zarrds.storage.found import Found, Version, is_same_version, version_of
 from zarrds.storage.fsspec.commits import MARKER
-from zarrds.storage.obstore.changes.commits import ConditionalCommits, conflict, is_same_version
-from zarrds.storage.obstore.changes.retries import attempts
+from zarrds.storage.obstore.changes.commits import ConditionalCommits, conflict
+from zarrds.storage.obstore.changes.retries import put_unchanged
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 
@@ -88,14 +88,14 @@ class OpenCommit:
         """Let the marker say more; `ConflictError` if another has taken this writer for dead."""
         now, self._said, self.marker = clock(), self.marker, marker
         try:
-            self._put = self.objects.put_if(self.base + MARKER, marker.dump(), self._put)
+            self._put = put_unchanged(self.objects, self.base, MARKER, marker.dump(), self._put)
         except ValueChangedError:
             raise conflict(self.path) from None
         self._begun = now
 
     def goes_by(self, root: str, before: Found) -> None:
         """Note what the root is: the key of its document, and what was found there."""
-        self._root, self._version, self._before = self.base + root, version_of(before.info), bytes(before.data)
+        self._root, self._version, self._before = root, version_of(before.info), bytes(before.data)
 
     def claim(self) -> None:
         """Claim the root, if it is still what was found."""
@@ -103,15 +103,12 @@ class OpenCommit:
 
     def put_root(self, value: bytes) -> None:
         """Put the root's document, if it is as this writer has left it."""
-        for _ in attempts():
-            now = clock()  # before the request: its answer may come late
-            try:
-                self._version = self.objects.put_if(self._root, value, self._version)
-                self._seen = now
-                return
-            except ValueChangedError:
-                self.check_claim()  # refused for another reason, as by a server that is busy
-        raise conflict(self.path)
+        now = clock()  # before the request: its answer may come late
+        try:
+            self._version = put_unchanged(self.objects, self.base, self._root, value, self._version)
+        except ValueChangedError:
+            raise conflict(self.path) from None
+        self._seen = now
 
     @property
     def is_late(self) -> bool:
@@ -121,7 +118,7 @@ class OpenCommit:
     def check_claim(self) -> None:
         """Raise `ConflictError` unless the root is as this writer has left it, so that no other has begun since."""
         now = clock()
-        info = self.objects.info(self._root)
+        info = self.objects.info(self.base + self._root)
         if info is None or not is_same_version(version_of(info), self._version):
             raise conflict(self.path)
         self._seen = now

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 
 from zarrds.errors import StoreIOError
-from zarrds.storage.found import Version, version_of
+from zarrds.storage.found import ConditionalObjects, Version, version_of
 from zarrds.storage.obstore.objects import ObstoreObjects
 from zarrds.storage.protocol import ValueChangedError
 
-__all__ = ["attempts", "pause", "put_over", "repeat_while_busy"]
+__all__ = ["attempts", "pause", "put_over", "put_unchanged", "refused", "repeat_while_busy"]
 
 _ATTEMPTS = 6  # of a put that was refused
 _PAUSE = 0.1  # seconds before a server is asked again, twice as long each time
@@ -86,22 +86,68 @@ def put_over(
     may_replace : callable
         Called after each refusal with the version that is there; if it says no, False is returned.
     """
-    name, found, is_refused = base + key, version, False
+    name, found = base + key, version
+    is_same: bool | None = None  # what a refusal tells
 
     def act() -> None:
-        nonlocal found, is_refused
-        is_refused = False
+        nonlocal found, is_same
+        is_same = None
         try:
             objects.put_if(name, value, found, is_once=True)
-        except ValueChangedError:
-            is_refused, info = True, objects.info(name)
+        except ValueChangedError as error:
+            is_same, info = error.is_same, objects.info(name)
             found = info and version_of(info)
 
     for _ in attempts():
         if not repeat_while_busy(act, objects, may_go_on):
             return False
-        if not is_refused:
+        if is_same is None:
             return True
         if not may_replace(found):
             return False
-    raise StoreIOError("others write to an object all the time", key=key, mend="Try again")
+    raise refused(key, is_same=bool(is_same))
+
+
+def put_unchanged(objects: ConditionalObjects, base: str, key: str, value: bytes, version: Version | None) -> Version:
+    """Put a value over a version of it, also where that is refused at first though nobody has changed it.
+
+    Parameters
+    ----------
+    objects : ConditionalObjects
+    base, key : str
+        Its name.
+    value : bytes
+    version : mapping or None
+        None where nothing was.
+
+    Returns
+    -------
+    mapping
+        The version that it has then.
+
+    Raises
+    ------
+    ValueChangedError
+        If another writer has changed it.
+    StoreIOError
+        If the server goes on refusing.
+    """
+    for _ in attempts():
+        try:
+            return objects.put_if(base + key, value, version)
+        except ValueChangedError as error:
+            if not error.is_same:
+                raise
+            last = error
+    raise refused(key, is_same=True) from last
+
+
+def refused(key: str, *, is_same: bool) -> StoreIOError:
+    """The error of who has put an object as often as is worth it, and was refused each time, at last so."""
+    if is_same:
+        return StoreIOError(
+            "the server refuses to put an object, again and again, though nobody has changed it",
+            key=key,
+            mend="Try again later; if that lasts, conditional puts do not work there (docs/remote.md)",
+        )
+    return StoreIOError("others write to an object all the time", key=key, mend="Try again")

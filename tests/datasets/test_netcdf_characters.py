@@ -9,11 +9,13 @@ from typing import Any
 
 import netCDF4
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 import zarrds
 from tests.datasets.samples import Format, change_notes, load
+from zarrds.errors import EncodingError
 
 NAMES = ["Łódź", "Køln", ""]
 CODES = np.array([b"ab", b"cdef", b"x"], "S4")
@@ -289,3 +291,59 @@ def test_undecoded_single_characters_are_appended(
     zarrds.save(first, path, zarr_format=zarr_format)
     zarrds.save(raw.chunk(x=2) if is_lazy else raw, path, append_dim="x")
     xr.testing.assert_identical(load(path, "zarrds"), xr.concat([first, xr.load_dataset(second)], "x"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "fill_value"),
+    [
+        ([b"a\0", b"bc", b"\0\0", b"dd"], b"\0"),  # names that were never written
+        ([b"a", b"-", b"b", b"-"], b"-"),
+        ([b"ab ", b"-\0\0", b"---"], b"-"),
+    ],
+)
+def test_missing_text_of_several_characters_is_exported(
+    tmp_path: Path, path: Path, rows: list[bytes], fill_value: bytes, zarr_format: Format
+) -> None:
+    """What stands for it in the store was written in its place."""
+    width = len(rows[0])
+    with netCDF4.Dataset(source := tmp_path / "source.nc", "w") as file:
+        file.createDimension("x", len(rows))
+        file.createDimension("n", width)
+        variable = file.createVariable("v", "S1", ("x", "n"), fill_value=fill_value)
+        variable.set_auto_chartostring(False)
+        variable[:] = np.frombuffer(b"".join(rows), "S1").reshape(-1, width)
+    expected = xr.load_dataset(source)
+    assert expected.v.isnull().sum() in (1, 2)
+    zarrds.save(expected, path, zarr_format=zarr_format)
+    zarrds.export(path, made := tmp_path / "made.nc")
+    xr.testing.assert_identical(xr.load_dataset(made), expected)
+
+
+@pytest.mark.parametrize("texts", [[b"ab", None, b"", b"<"], [b"a", None, b" "], [b"abc", None, b"<NA>"], [b"", None]])
+def test_missing_bytes_are_missing_in_netcdf(tmp_path: Path, path: Path, texts: list[Any]) -> None:
+    """Also those of no netCDF file: a character stands for them that is no other text."""
+    zarrds.save(xr.Dataset({"v": ("x", np.array(texts, object))}), path)
+    zarrds.export(path, made := tmp_path / "made.nc")
+    found = xr.load_dataset(made).v
+    assert [None if each != each else each for each in found.values.tolist()] == texts
+
+
+def test_a_fill_value_of_which_no_character_is_missing(tmp_path: Path, path: Path) -> None:
+    """A file has none missing, and another adds its character as one that is there."""
+    zarrds.save(xr.load_dataset(_flags(tmp_path / "1.nc", [b"1", b"2"], b" ", 0)), path)
+    zarrds.save(xr.load_dataset(_flags(tmp_path / "2.nc", [b"3", b" "], b"-", 2)), path, append_dim="x")
+    zarrds.export(path, made := tmp_path / "made.nc")
+    assert xr.load_dataset(made).flag.values.tolist() == [b"1", b"2", b"3", b" "]
+
+
+def test_characters_of_which_none_is_free_are_not_exported(tmp_path: Path, path: Path) -> None:
+    every = [bytes([each]) for each in range(33, 127)]
+    zarrds.save(xr.Dataset({"v": ("x", np.array([b"ab", b"", None, *every], object))}), path)
+    with pytest.raises(EncodingError, match=r"no character can stand for missing ones .*at 'v'"):
+        zarrds.export(path, made := tmp_path / "made.nc")
+    assert not made.exists()
+    ds = load(path, "zarrds")
+    ds["v"] = "x", pd.array([None if each is None else each.decode() for each in ds.v.values], dtype="string")
+    zarrds.save(ds, path, mode="w")
+    zarrds.export(path, made)
+    assert int(xr.load_dataset(made).v.isnull().sum()) == 1

@@ -30,6 +30,7 @@ from zarrds.datasets.converting.netcdf import (
     check_name,
     copy_values,
     create_variable,
+    missing_text,
     netcdf_dtype,
     selected_shape,
     set_attributes,
@@ -202,8 +203,9 @@ def _write(part: _Part, place: Any, deflate: int, advance: Progress | None) -> N
             for dim, size in dims:
                 if dim not in place.dimensions:
                     place.createDimension(dim, None if dim in part.unlimited_dims else size)
-            made = create_variable(place, name, array, dims, deflate=deflate)
-            copy_values(array, made, part.positions, advance)
+            missing = missing_text(array, part.positions)
+            made = create_variable(place, name, array, dims, deflate=deflate, missing=missing)
+            copy_values(array, made, part.positions, missing, advance)
 
 
 def _parts(

@@ -6,7 +6,8 @@ Nothing is decoded: packed values stay packed, times stay numbers with units, so
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -18,9 +19,11 @@ from zarrds.datasets.encoding.characters import noted_characters
 from zarrds.datasets.encoding.enumerations import noted_enumeration
 from zarrds.engine.blocks import block_shape, blocks
 from zarrds.errors import EncodingError
+from zarrds.metadata.extension import PANDAS, note_of
 from zarrds.metadata.model import ArrayMetadata
 
 __all__ = [
+    "MissingText",
     "Positions",
     "characters_dim",
     "check_attributes",
@@ -28,6 +31,7 @@ __all__ = [
     "copy_values",
     "create_variable",
     "enumeration_type",
+    "missing_text",
     "netcdf_dtype",
     "selected_shape",
     "set_attributes",
@@ -225,7 +229,62 @@ def enumeration_type(group: Any, array: Array) -> Any:
     return group.createEnumType(array.dtype.newbyteorder("="), noted.name, dict(noted.members))
 
 
-def create_variable(group: Any, name: str, array: Array, dims: tuple[tuple[str, int], ...], *, deflate: int) -> Any:
+@dataclass(frozen=True, slots=True)
+class MissingText:
+    """What stands for missing bytes.
+
+    Attributes
+    ----------
+    stored : bytes or None
+        In the store; None if none are missing there.
+    character : bytes or None
+        In netCDF, where it is the whole of a text; None if nothing needs to.
+    """
+
+    stored: bytes | None
+    character: bytes | None
+
+
+def missing_text(array: Array, positions: Positions) -> MissingText | None:
+    """What stands for missing bytes: a character that is none of the other texts; None if nothing is noted of that.
+
+    Raises
+    ------
+    EncodingError
+        If all that could stand for them is among the texts.
+    """
+    metadata = array.metadata
+    if metadata.data_type.dtype.kind != "S":
+        return None
+    noted, kind = noted_characters(metadata), note_of(metadata, PANDAS)
+    mark = kind.get("missing") if isinstance(kind, dict) else None
+    stored = mark.encode() if isinstance(mark, str) else None
+    possible = [] if noted is None or noted.fill_value is None else [noted.fill_value.encode("latin-1")]
+    if stored is not None:
+        possible += [stored] if len(stored) == 1 else [b"\0", *(bytes([each]) for each in b"<-?*#")]
+    if not possible:
+        return None
+    is_one_missing = False
+    for _, values in _selected(array, positions):
+        missing = _is_missing(values, stored)
+        is_one_missing |= bool(missing.any())
+        possible = [each for each in possible if not np.any((values == each) & ~missing)]
+    if is_one_missing and not possible:
+        raise EncodingError(
+            "no character can stand for missing ones in netCDF: there are texts of each that could",
+            key=array.path,
+            mend="Fill missing ones first, or save the variable as text (dtype string)",
+        )
+    return MissingText(stored, possible[0] if possible else None)
+
+
+def _is_missing(values: np.ndarray[Any, Any], stored: bytes | None) -> np.ndarray[Any, Any]:
+    return np.asarray(values == stored if stored is not None else np.zeros(values.shape, bool))
+
+
+def create_variable(
+    group: Any, name: str, array: Array, dims: tuple[tuple[str, int], ...], *, deflate: int, missing: MissingText | None
+) -> Any:
     """A variable of netCDF4 for an array, with its attributes and no values yet; its dimensions are there."""
     metadata = array.metadata
     dtype = netcdf_dtype(array.path, metadata)
@@ -233,8 +292,8 @@ def create_variable(group: Any, name: str, array: Array, dims: tuple[tuple[str, 
     if metadata.data_type.dtype.kind == "b":
         attributes.setdefault("dtype", "bool")  # as xarray has it
     fill_value = attributes.pop("_FillValue", None)
-    if metadata.data_type.dtype.kind == "S" and (noted := noted_characters(metadata)) and noted.fill_value is not None:
-        fill_value = noted.fill_value.encode("latin-1")
+    if missing is not None:
+        fill_value = missing.character
     chunks = dict(zip(dims_of(array.path, metadata), array.chunks, strict=True))
     options: dict[str, Any] = {}
     if dtype is not str and dims and all(size for _, size in dims):
@@ -251,8 +310,25 @@ def create_variable(group: Any, name: str, array: Array, dims: tuple[tuple[str, 
     return variable
 
 
-def copy_values(array: Array, variable: Any, positions: Positions, advance: Callable[[int], Any] | None) -> None:
+def copy_values(
+    array: Array,
+    variable: Any,
+    positions: Positions,
+    missing: MissingText | None,
+    advance: Callable[[int], Any] | None,
+) -> None:
     """Read an array block by block, and write what the selection takes; memory is needed for one block."""
+    for place, values in _selected(array, positions):
+        if missing is not None and missing.character is not None:
+            values = np.where(_is_missing(values, missing.stored), missing.character, values).astype(values.dtype)
+        if values.size:
+            variable[place if place else ...] = _as_netcdf(values, variable.dtype, variable.ndim)
+        if advance is not None:
+            advance(values.size)
+
+
+def _selected(array: Array, positions: Positions) -> Iterator[tuple[tuple[slice, ...], np.ndarray[Any, Any]]]:
+    """What a selection takes of an array, block by block, and where each lies in it."""
     names = dims_of(array.path, array.metadata)
     keys = [positions.get(dim, slice(None)) for dim in names]
     kept = [i for i, key in enumerate(keys) if not isinstance(key, int)]
@@ -266,10 +342,7 @@ def copy_values(array: Array, variable: Any, positions: Positions, advance: Call
         values = np.asarray(array.oindex[tuple(selection)])
         if values.dtype.kind == "S":
             values = values.astype(array.dtype, copy=False)  # NumPy takes one element for as long as its text is
-        if values.size:
-            variable[place if place else ...] = _as_netcdf(values, variable.dtype, variable.ndim)
-        if advance is not None:
-            advance(values.size)
+        yield place, values
 
 
 def _part_of(key: Any, part: slice, size: int) -> Any:

@@ -40,7 +40,7 @@ _NAMES = (
 )
 _FIRST = {name: names[0] for names in _NAMES for name in names}
 # of a name, or with a sign: 10^-6 is 10-6, but 10^3 is not 103
-_POWER = re.compile(r"(?<=[^\W\d])\s*(?:\*\*|\^)\s*|\s*(?:\*\*|\^)\s*(?=[+-])")
+_POWER = re.compile(r"(?<=[^\W\d])\s*\^\s*|\s*\^\s*(?=[+-])")
 # products are written with blanks, points (of which numbers have some too) and stars
 _PRODUCT = re.compile(r"[\s*·]+|(?<!\d)\.|\.(?!\d)")
 _FACTOR = re.compile(r"([^\W\d_][^\W\d]*|°[CFK]?|%)([+-]?\d+)?")
@@ -55,7 +55,7 @@ def are_same_units(one: str, other: str) -> bool:
     >>> are_same_units("m s-1", "m/s"), are_same_units("m s-1", "km s-1"), are_same_units("kg kg-1", "1")
     (True, False, False)
     """
-    one, other = (_POWER.sub("", " ".join(text.split())) for text in (one, other))
+    one, other = (_POWER.sub("", " ".join(text.replace("**", "^").split())) for text in (one, other))
     if one == other:
         return True
     factors, others = _factors(one), _factors(other)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -206,6 +207,9 @@ def test_other_labels_for_what_stays_in_a_group(path: Path) -> None:
 
 # groups that are new
 
+LEVELS = xr.Coordinates.from_pandas_multiindex(pd.MultiIndex.from_product([[1, 2], [1, 2]], names=["p", "q"]), "x")
+SPACED = xr.Coordinates.from_xindex(xr.indexes.RangeIndex.arange(10, 30, 5, dim="x"))
+
 
 @pytest.mark.parametrize(
     ("coords", "size", "problem"),
@@ -214,6 +218,8 @@ def test_other_labels_for_what_stays_in_a_group(path: Path) -> None:
         ({"x": [10, 20]}, 2, "another size"),
         ({}, 2, "another size"),
         ({"x": ["a", "b", "c", "d"]}, 4, "of another kind"),
+        (LEVELS, 4, "of another kind"),
+        (SPACED, 4, "labels of 'x' are not those of the store"),
     ],
 )
 @pytest.mark.parametrize("group", ["n", "c/d/n", "n/m"])
@@ -222,7 +228,16 @@ def test_a_new_group_of_a_tree_fits_those_above(
 ) -> None:
     new = xr.DataTree.from_dict({f"/{group}": xr.Dataset({"t": ("x", np.zeros(size))}, coords)})
     before = files(path)
-    with pytest.raises(LabelError, match=problem):
+    with pytest.raises(LabelError, match=problem) as caught:
+        zarrds.save(new, path, mode="a")
+    assert caught.value.key in (group, f"{group}/x")
+    assert files(path) == before
+
+
+def test_several_levels_where_a_group_inherits_labels(path: Path) -> None:
+    before = files(path)
+    new = xr.DataTree.from_dict({"/e/f": xr.Dataset({"z": ("x", np.zeros(4))}, LEVELS)})
+    with pytest.raises(LabelError, match=r"labels of 'x' are of another kind .*at 'e/f/x'"):
         zarrds.save(new, path, mode="a")
     assert files(path) == before
 

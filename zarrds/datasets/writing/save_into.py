@@ -267,7 +267,6 @@ def _check_new_in_tree(plan: StorePlan, level: _Level) -> None:
             if dim not in anew and level.dataset.sizes.get(dim, size) != size:
                 raise LabelError(
                     f"dimension {dim!r} has another size than in group {'/' + above!r}, and one in a DataTree",
-                    key=level.group,
                     expected=size,
                     found=level.dataset.sizes[dim],
                     mend=mend,
@@ -285,9 +284,10 @@ def _check_labels_above(plan: StorePlan, level: _Level, name: str, mend: str) ->
         if isinstance(plan.nodes.get(at), ArrayMetadata):
             new = level.dataset[[name]]
             if (there := read_group(GroupToRead(plan.store, plan.nodes, above, new), None)) is not None:
-                plain = there.plain(new, {}, {name}).dataset
-                mend = mend.format(above="/" + above)
-                check_same_labels(name, there.variables[name], plain.variables[name], mend=mend)
+                plain = there.plain(new, {}, {name}).dataset.variables
+                # those of several levels, or evenly spaced, have no array of their own
+                labels = plain.get(name, new.variables[name].to_base_variable())
+                check_same_labels(name, there.variables[name], labels, mend=mend.format(above="/" + above))
             return
 
 

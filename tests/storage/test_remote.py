@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 import zarrds
-from zarrds.errors import InvalidKeyError, ReadOnlyError, StoreIOError
+from zarrds.errors import ConflictError, InvalidKeyError, ReadOnlyError, StoreIOError
 from zarrds.storage.commits.committer import as_durable, with_scratch
 from zarrds.storage.local.files import PARTIAL
 from zarrds.stores import Store, as_store
@@ -379,3 +379,24 @@ def test_references_that_are_to_be_made(tmp_path: Path) -> None:
     }
     array = zarrds.open_array("reference://", storage_options={"fo": references})
     np.testing.assert_array_equal(array[...], values)
+
+
+@pytest.mark.parametrize("kind", ["simplecache", "filecache"])
+def test_caches_mix_no_copies_of_an_older_store(tmp_path: Path, kind: str) -> None:
+    """They keep its documents, and fetch the chunks that nobody has read yet from what has replaced it."""
+
+    def opened(folder: str) -> xr.Dataset:
+        options = {kind: {"cache_storage": str(tmp_path / folder)}}
+        return xr.open_dataset(f"{kind}::file://{tmp_path}/a.zarr", engine="zarrds", storage_options=options)
+
+    old = xr.Dataset({"a": ("x", np.arange(4.0)), "b": ("x", np.arange(4.0))}, {"x": np.arange(4)})
+    zarrds.save(old, tmp_path / "a.zarr")
+    one, other = opened("one"), opened("other")
+    xr.testing.assert_identical(one.a.load(), old.a)
+    zarrds.save(old + 1, tmp_path / "a.zarr", mode="w")
+    for ds, folder in ((one, "one"), (other, "other")):
+        with pytest.raises(ConflictError):
+            ds.b.load()
+        with pytest.raises(ConflictError, match="the cache keeps an older state"):
+            opened(folder)
+    xr.testing.assert_identical(opened("third").load(), old + 1)

@@ -31,7 +31,7 @@ from zarrds.storage.fsspec.file_systems import (
     showable,
     status_of,
 )
-from zarrds.storage.fsspec.refusals import does_not_list, read_only, unfetched
+from zarrds.storage.fsspec.refusals import does_not_list, old_copy, read_only, unfetched
 from zarrds.storage.fsspec.turns import repeated, turn_of
 from zarrds.storage.secrets import secrets_of, spellings, without_secrets
 
@@ -150,6 +150,17 @@ class Objects:
     def read_at_most(self, name: str, limit: int) -> bytes | None:
         """As `read`; but of an object of more than `limit` bytes only its beginning, of more than `limit` bytes."""
         return self.read_range(name, 0, limit + 1)
+
+    @repeated
+    def check_copy(self, name: str, data: bytes) -> None:
+        """Raise `ConflictError` if what a cache has given of an object is not what stands behind it by now."""
+        if not self._is_cache or self._system.compression:
+            return
+        there = None
+        with self._calling("read"), suppress(*_ABSENT):
+            there = self._served.cat_file(self._path(name))
+        if there != data:
+            raise old_copy(self._system.storage[-1])
 
     @repeated
     def read_range(self, name: str, start: int, length: int) -> bytes | None:

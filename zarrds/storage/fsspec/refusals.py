@@ -7,7 +7,7 @@ import errno
 from zarrds.errors import ConflictError, InvalidKeyError, ReadOnlyError, StoreExistsError, StoreIOError
 from zarrds.storage.local.files import PARTIAL
 
-__all__ = ["does_not_list", "kept_name", "not_alone", "read_only", "stands_there", "unfetched"]
+__all__ = ["does_not_list", "kept_name", "not_alone", "old_copy", "read_only", "stands_there", "unfetched"]
 
 
 def not_alone() -> ConflictError:
@@ -41,6 +41,16 @@ def does_not_list(name: str, found: object = None) -> StoreIOError:
         found=found,
         mend="Consolidate the store's metadata where it can be written to, with zarrds.verify(store, repair=True), "
         "or open its arrays by name, with zarrds.open_array(url, path=...)",
+    )
+
+
+def old_copy(folder: str) -> ConflictError:
+    """The error of who reads through a cache whose copies are of another state of the store than the one behind it."""
+    return ConflictError(
+        "the cache keeps an older state of the store than there is behind it: what is read would be of both",
+        found=folder,
+        mend="Give the cache another folder (cache_storage), or open the URL behind it; local_cache= keeps chunks, and "
+        "asks for each whether it is still the same",
     )
 
 

@@ -21,6 +21,7 @@ from zarrds.storage.fsspec.commits import (
     Commit,
     Commits,
     is_certain,
+    is_document,
     is_key,
     is_node_document,
     is_own,
@@ -157,13 +158,19 @@ class RemoteStore:
         """Return the value of `key`, or None if the key is absent; `buffer` is not needed. See `Store.get`."""
         name = self._name(key)
         with locating(self.path, key):
-            return None if name is None else self._objects.read(name)
+            return None if name is None else self._checked(key, name, self._objects.read(name))
 
     def get_at_most(self, key: str, limit: int, buffer: memoryview | None = None) -> Buffer | None:
         """As `get`; but of a web server's value of more than `limit` bytes only the beginning; see `BoundedValues`."""
         name = self._name(key)
         with locating(self.path, key):
-            return None if name is None else self._objects.read(name, limit=limit)
+            return None if name is None else self._checked(key, name, self._objects.read(name, limit=limit))
+
+    def _checked(self, key: str, name: str, data: bytes | None) -> bytes | None:
+        """What was read of a key; a document that tells what a cache keeps of the store is looked at behind it."""
+        if data is not None and is_document(key):
+            self._objects.check_copy(name, data)
+        return data
 
     def get_range(self, key: str, start: int, length: int, buffer: memoryview | None = None) -> Buffer | None:
         """Return a part of the value of `key` by one request, or None if the key is absent; see `Store.get_range`."""

@@ -107,7 +107,7 @@ def test_what_fails_is_not_absent(
 class Failing(Handler):
     """Fails in one way: once for each path, or for what it does not like."""
 
-    way = ""
+    way, start = "", b""
     asked: ClassVar[set[str]]
     refused: ClassVar[list[str]]
 
@@ -131,7 +131,7 @@ class Failing(Handler):
         elif self.way == "a page" and not path.exists():
             self.send_response(200)
             self.end_headers()
-            return io.BytesIO(b"<html>not here</html>")
+            return io.BytesIO(self.start + b"<html>not here</html>")
         else:
             return super().send_head()
         return None
@@ -161,11 +161,14 @@ def test_what_other_clients_get_over(tmp_path: Path, way: str, failing: str, mon
         assert not zarrds.verify(store).findings
 
 
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf\n"], ids=["plain", "byte order mark"])
 @pytest.mark.parametrize("way", ["option", "obstore"])
-def test_format_2_is_found_where_a_page_stands_for_what_is_absent(ds: xr.Dataset, tmp_path: Path, way: str) -> None:
+def test_format_2_is_found_where_a_page_stands_for_what_is_absent(
+    ds: xr.Dataset, tmp_path: Path, way: str, start: bytes
+) -> None:
     ds.to_zarr(tmp_path / "a.zarr", zarr_format=2, consolidated=True)
     (tmp_path / "b.zarr").mkdir()
-    with web(type("_", (Failing,), {"way": "a page", "asked": set()}), tmp_path) as url:
+    with web(type("_", (Failing,), {"way": "a page", "start": start, "asked": set()}), tmp_path) as url:
         a, b = (as_store(WAYS.get(way, lambda url, folder: url)(f"{url}/{name}.zarr", tmp_path)) for name in "ab")
         xr.testing.assert_identical(xr.open_dataset(a, engine="zarrds").load(), ds)
         np.testing.assert_array_equal(zarrds.open_array(a, path="v")[...], ds.v)

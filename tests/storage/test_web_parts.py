@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import subprocess
@@ -148,6 +149,7 @@ class Halfway(Handler):
 
 
 READ = """
+import gzip
 import hashlib
 import sys
 from zarrds.stores import as_store
@@ -208,7 +210,7 @@ def test_references_that_are_to_be_made_need_what_makes_them(
 RUN = "{{ cycler.__init__.__globals__.os.mkdir(PATH) }}"
 
 
-@pytest.mark.parametrize("part", ["gen", "templates", "refs", "chained"])
+@pytest.mark.parametrize("part", ["gen", "templates", "refs", "chained", "compressed", "asked for"])
 @pytest.mark.parametrize("release", ["2026.5.9", None])
 def test_references_run_no_code(
     tmp_path: Path, part: str, release: str | None, monkeypatch: pytest.MonkeyPatch
@@ -230,7 +232,13 @@ def test_references_run_no_code(
     def read(**options: Any) -> Any:
         return zarrds.open_array(chained if part == "chained" else "reference://", storage_options=options)[...]
 
-    options = {} if part == "chained" else {"fo": references}
+    options: dict[str, Any] = {} if part == "chained" else {"fo": references}
+    if part == "compressed":
+        with gzip.open(tmp_path / "t2m.gz", "wt") as file:
+            json.dump(references, file)
+        options = {"fo": str(tmp_path / "t2m.gz"), "ref_storage_args": {"compression": "gzip"}}
+    elif part == "asked for":
+        options["simple_templates"] = True
     if release is not None:
         monkeypatch.setattr(defaults, "version", lambda package: release)
         if part != "refs":

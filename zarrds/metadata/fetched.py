@@ -6,6 +6,7 @@ not, others may write between two of them.
 
 from __future__ import annotations
 
+import codecs
 import errno
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
@@ -164,5 +165,6 @@ def is_page(store: Store, key: str) -> bool:
     if not store.traits.is_remote:
         return False
     with suppress(ZarrdsError):
-        return bytes(get_at_most(store, key, 64) or b"")[:64].lstrip().startswith(b"<")
+        beginning = bytes(get_at_most(store, key, 64) or b"")[:64]
+        return beginning.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<")
     return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -47,8 +46,7 @@ def with_defaults(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
             more[link] = {"get_client": watched_client}
     if "reference" in links:
         given = options if links[0] == "reference" else options.get("reference", {})
-        if "simple_templates" not in given:
-            more["reference"] = _templates(url, given)
+        more["reference"] = _templates(url, given)
     return {**options, **{link: {**said, **options.get(link, {})} for link, said in more.items()}}
 
 
@@ -57,6 +55,8 @@ def _templates(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
     has_jinja = find_spec("jinja2") is not None
     if has_jinja and _has_sandbox():
         return {"simple_templates": False}
+    if not has_jinja and "simple_templates" in options:
+        return {}
     references = _references(url, options)
     made, templates = references.get("gen"), references.get("templates")
     if not made and not (has_jinja and isinstance(templates, dict) and any("{{" in str(t) for t in templates.values())):
@@ -79,15 +79,18 @@ def _has_sandbox() -> bool:
 
 
 def _references(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """A set of references; empty for what cannot be read, which fails when fsspec reads it."""
+    """A set of references, as fsspec reads it; empty for a folder of Parquet, which has no templates."""
     import fsspec
 
     found = options.get("fo") or "::".join(url.split("::")[links_of(url).index("reference") + 1 :])
-    with suppress(Exception):
-        if isinstance(found, str):
-            how = {**(options.get("target_options") or {}), "protocol": options.get("target_protocol")}
-            with fsspec.open(found, "rb", **how) as file:
-                found = json.load(file)
+    if isinstance(found, str):
+        more = options.get("ref_storage_args") or options.get("target_options") or {}
+        how = {**more, "protocol": options.get("target_protocol")}
+        system, path = fsspec.core.url_to_fs(found, **how)
+        if ".json" not in path and (found.endswith(("parq", "parquet", "/")) or system.isdir(path)):
+            return {}
+        with fsspec.open(found, "rb", **how) as file:
+            found = json.load(file)
     return found if isinstance(found, dict) else {}
 
 

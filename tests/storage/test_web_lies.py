@@ -12,8 +12,9 @@ import pytest
 
 import zarrds
 from tests.storage.web_server import Handler, web
-from zarrds.errors import MetadataError
+from zarrds.errors import ChunkError, MetadataError, StoreIOError
 from zarrds.metadata import fields
+from zarrds.storage.fsspec import defaults
 from zarrds.storage.obstore import objects
 from zarrds.storage.obstore.changes import committing
 from zarrds.stores import as_store
@@ -41,7 +42,7 @@ class Lying(Handler):
             self.send_header("Content-Length", str(self.said))
         self.end_headers()
         path = Path(self.translate_path(self.path))
-        block = path.read_bytes() if path.exists() else bytes(2**16)
+        block = path.read_bytes() if path.is_file() else bytes(2**16)
         try:
             while self.command == "GET" and self.n_sent < 4 * ENOUGH:
                 type(self).n_sent += self.wfile.write(block)
@@ -116,3 +117,32 @@ def test_no_room_is_made_for_what_is_only_said_to_come(folder: Path) -> None:
         done = subprocess.run([sys.executable, "-c", READ, f"{url}/b.zarr"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert int(done.stdout) > 0
+
+
+@pytest.mark.parametrize("options", [{}, FSSPEC], ids=["obstore", "fsspec"])
+def test_a_listing_without_an_end(folder: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "MAX_DOCUMENT", 1000)
+
+    class Endless(Lying):
+        lying = "/"
+
+        def end_headers(self) -> None:
+            if self.path.endswith("/"):
+                self.send_header("Content-Type", "text/html")
+            super().end_headers()
+
+    with web(Endless, folder) as url, pytest.raises(StoreIOError, match="page of the web server is too large"):
+        as_store(f"{url}/a.zarr", options).list_children()
+    assert Endless.n_sent < ENOUGH
+
+
+@pytest.mark.parametrize("options", [{}, FSSPEC], ids=["obstore", "fsspec"])
+@pytest.mark.parametrize("said", [0, 10**12])
+def test_a_chunk_without_an_end(folder: Path, options: dict[str, Any], said: int) -> None:
+    handler = type("_", (Lying,), {"lying": "c/1/1", "said": said})
+    with web(handler, folder) as url:
+        array = zarrds.open_array(f"{url}/a.zarr", storage_options=options)
+        np.testing.assert_array_equal(array[:5, :6], VALUES[:5, :6])
+        with pytest.raises((ChunkError, StoreIOError)):
+            array[5, 6]
+    assert handler.n_sent < ENOUGH

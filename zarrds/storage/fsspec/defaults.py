@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from zarrds.errors import StoreIOError, UnsupportedError
+from zarrds.storage.traits import MAX_DOCUMENT
 
 __all__ = ["links_of", "watch_references", "with_defaults"]
 
@@ -115,24 +116,39 @@ async def watched_client(**options: Any) -> Any:
 
 @cache
 def _cut_answers() -> type[Any]:
-    """Answers of which no more is read than the part that was asked for, however much is sent."""
+    """Answers of which no more is read than the part that was asked for, or a page may have, however much is sent."""
     from aiohttp import ClientResponse
 
     class CutAnswer(ClientResponse):
         async def read(self) -> bytes:
             asked = _ASKED.match(self.request_info.headers.get("Range", ""))
             if asked is None or not (asked[2] and (asked[1] or self.status == 206)):
-                return await super().read()
+                return await (self._page() if self.content_type == "text/html" else super().read())
             first, stop = (int(asked[1]), int(asked[2]) + 1) if asked[1] else (0, int(asked[2]))
             if self.status == 206:
                 first, stop = 0, stop - first
+            return bytes(memoryview(await self._read(stop))[first:stop])
+
+        async def _page(self) -> bytes:
+            data = await self._read(MAX_DOCUMENT)
+            if len(data) > MAX_DOCUMENT:
+                raise StoreIOError(
+                    "cannot read: a page of the web server is too large, or has no end",
+                    expected=f"at most {MAX_DOCUMENT} bytes",
+                    mend="Check the URL",
+                )
+            self._body = bytes(data)  # where `text` looks for it
+            return self._body
+
+        async def _read(self, most: int) -> bytearray:
+            """All that is sent, or a little more than `most` bytes of it."""
             data = bytearray()
             async for part in self.content.iter_any():
                 data += part
-                if len(data) > stop:
+                if len(data) > most:
                     self.close()
                     break
-            return bytes(memoryview(data)[first:stop])
+            return data
 
     return CutAnswer
 

@@ -74,11 +74,11 @@ def check(document: dict[str, Any], sizes: list[str], columns: set[str]) -> None
 
 @pytest.mark.slow
 def test_chunks_as_files_and_in_shards(tmp_path: Path) -> None:
-    document, cells = growth(tmp_path, "--chunks", "64", "--chunks", "16", "--shards", "16")
+    document, cells = growth(tmp_path, "--chunks", "16", "--shards", "16")
     assert set(document) == {"chunks", "shards"}
-    check(document["chunks"], ["16", "64"], CHUNK_COLUMNS)
+    check(document["chunks"], ["16"], CHUNK_COLUMNS)
     check(document["shards"], ["16"], CHUNK_COLUMNS)
-    assert cells[:7] == ["chunks", "---:", "16", "64", "exponent", "last step", "growth"]
+    assert cells[:6] == ["chunks", "---:", "16", "exponent", "last step", "growth"]
     assert set(document["chunks"]["growth"]) == CHUNK_COLUMNS
 
 

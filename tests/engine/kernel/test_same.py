@@ -194,7 +194,7 @@ def damages(draw: st.DrawFn, frame: bytes) -> bytes:
 
 @pytest.mark.one_in(30)
 @pipelines
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(data=st.data(), sealed=st.booleans())
 def test_damaged_chunks_are_the_same_errors(codecs: Any, data: st.DataObject, sealed: bool, folder: Path) -> None:
     array = new(folder, (6, 40), (3, 20), codecs)

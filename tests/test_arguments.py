@@ -219,6 +219,24 @@ def test_what_is_no_store(store: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize("wrong", [True, [True, 1], np.array([True, True]), b"ab", {2: 1, 1: 1}, {1, 2}, [2.0, 1]])
+def test_what_is_no_sizes(wrong: Any, stored: zarrds.MemoryStore) -> None:
+    ds = xr.Dataset({"v": (("x", "y"), np.zeros((4, 4)))})
+    for key in ("chunks", "shards", "chunksizes"):
+        with pytest.raises(EncodingError, match="is wrong") as caught:
+            zarrds.save(ds, zarrds.MemoryStore(), encoding={"v": {key: wrong}})
+        assert caught.value.key == "v"
+    for argument in ("shape", "chunks", "shards"):
+        arguments = {"shape": (4, 4), "dtype": "i1", "chunks": (1, 1), argument: wrong}
+        with pytest.raises(EncodingError, match="must be integers"):
+            untyped.create_array(zarrds.MemoryStore(), **arguments)
+    for name in ("rechunk", "rechunk_plan"):
+        with pytest.raises(EncodingError, match="an integer"):
+            getattr(untyped, name)(stored, *[zarrds.MemoryStore()][: name == "rechunk"], chunks={"x": wrong})
+    with pytest.raises(EncodingError, match="must be integers"):
+        untyped.open_array(stored, "r+", "v").resize(wrong)
+
+
 def test_a_path_of_zarr_python_is_its_store() -> None:
     store = zarr.storage.MemoryStore()
     group = zarr.create_group(store, path="g")

@@ -31,6 +31,7 @@ __all__ = [
     "path_of_file",
     "text_of_path",
     "warn",
+    "whole_number",
 ]
 
 # packages that stand between the user's call and zarrds
@@ -136,7 +137,7 @@ def check_sizes(**mappings: Any) -> None:
     for argument, sizes in mappings.items():
         for name, value in (sizes or {}).items():
             try:
-                index(value)
+                whole_number(value)
             except TypeError:
                 raise _wrong(f"{argument}[{name!r}]", "an integer", value) from None
 
@@ -149,11 +150,29 @@ def check_flags(**flags: Any) -> None:
             raise _wrong(name, "True or False", value)
 
 
+def whole_number(value: Any) -> int:
+    """An integer, NumPy's among them, as Python's own.
+
+    Raises
+    ------
+    TypeError
+        For all else; also for True and False, which would count as 1 and 0.
+
+    Examples
+    --------
+    >>> whole_number(3)
+    3
+    """
+    if isinstance(value, bool):
+        raise TypeError("True and False are no numbers")
+    return index(value)
+
+
 def check_numbers(**numbers: Any) -> None:
     """Check that each argument is a number of things, at least 1, or None."""
     for name, value in numbers.items():
         try:
-            is_number = value is None or (not isinstance(value, bool) and index(value) >= 1)
+            is_number = value is None or whole_number(value) >= 1
         except TypeError:
             is_number = False
         if not is_number:

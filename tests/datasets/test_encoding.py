@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,30 @@ def test_filters_of_booleans_and_of_floats_give_way_to_integers(
     zarrds.save(changed, path, mode="w")
     assert name not in codec_names(path, "v")
     np.testing.assert_array_equal(open_zarrds(path).v, changed.v)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({key: value} for key in ("zlib", "shuffle", "fletcher32", "contiguous") for value in ("no", 3, 1.0, b"", [])),
+        *({"zlib": True, "complevel": level} for level in (True, "high", 10, -1, 2.5, [3])),
+        *({"endian": order} for order in ("middle", b"big", True, 1, ["big"])),
+    ],
+)
+def test_words_of_netcdf_are_checked(wrong: dict[str, Any]) -> None:
+    store = zarrds.MemoryStore()
+    with pytest.raises(EncodingError, match=re.escape(f"encoding['{list(wrong)[-1]}']")) as caught:
+        zarrds.save(xr.Dataset({"v": ("x", np.arange(3.0))}), store, encoding={"v": wrong})
+    assert caught.value.key == "v"
+    assert not list(store.list_prefix(""))
+
+
+@pytest.mark.parametrize("level", [None, 0, 9, np.int8(3)])
+def test_words_of_netcdf_as_netcdf_says_them(level: Any) -> None:
+    ds, store = xr.Dataset({"v": ("x", np.arange(3.0))}), zarrds.MemoryStore()
+    asked = {"zlib": np.True_, "complevel": level, "shuffle": 0, "fletcher32": None, "endian": "native"}
+    zarrds.save(ds, store, encoding={"v": {**asked, "contiguous": False, "chunksizes": None}})
+    opened = xr.open_dataset(store, engine="zarrds")
+    xr.testing.assert_identical(opened.load(), ds)
+    (blosc,) = [c for c in zarrds.open_array(store, path="v").metadata.codecs if c["name"] == "blosc"]
+    assert blosc["configuration"]["clevel"] == (4 if level is None else level)

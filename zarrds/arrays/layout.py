@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from math import prod
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from zarrds.arguments import whole_number
 from zarrds.codecs.blosc import MAX_NBYTES
 from zarrds.codecs.defaults import completed, default_codecs
 from zarrds.codecs.pipeline import build_pipeline, with_all_settings
@@ -89,9 +89,11 @@ def auto_chunks(shape: Sequence[int], data_type: DataType) -> tuple[int, ...]:
 def integers(values: Any, what: str, repeat: int = 1) -> tuple[int, ...]:
     """A sequence of integers, NumPy's among them, as Python's own; or one integer, repeated."""
     with suppress(TypeError):
-        return (operator.index(values),) * repeat
+        return (whole_number(values),) * repeat
     try:
-        return tuple(map(operator.index, values))
+        if isinstance(values, bytes | bytearray | Mapping | Set):  # integers, or none, in no order that was meant
+            raise TypeError
+        return tuple(map(whole_number, values))
     except TypeError as error:
         raise EncodingError(f"{what} must be integers", found=f"{values!r:.80}") from error
 

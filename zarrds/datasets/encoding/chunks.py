@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.arrays.layout import auto_chunks
+from zarrds.arrays.layout import auto_chunks, integers
 from zarrds.codecs.blosc import MAX_NBYTES
 from zarrds.compat.xarray_internals import is_chunked
 from zarrds.datasets.encoding.new_variable import NewVariable
@@ -202,13 +202,13 @@ def _asked_chunks(new: NewVariable, encoding: Mapping[str, Any], data_type: Data
 
 def _chunk_sizes(asked: Any, shape: Sequence[int]) -> tuple[int, ...] | None:
     """Chunks as integers, one for each dimension, or None if they are not to be understood."""
-    if isinstance(asked, int | np.integer):
-        asked = (asked,) * len(shape)
-    if not isinstance(asked, Sequence | np.ndarray) or len(asked) != len(shape):
+    try:
+        sizes = integers(asked, "chunks", len(shape))
+    except EncodingError:
         return None
-    if not all(isinstance(chunk, int | np.integer) and (chunk > 0 or chunk == -1) for chunk in asked):
+    if len(sizes) != len(shape) or not all(chunk > 0 or chunk == -1 for chunk in sizes):
         return None
-    return tuple(max(1, size) if chunk == -1 else int(chunk) for chunk, size in zip(asked, shape, strict=True))
+    return tuple(max(1, size) if chunk == -1 else chunk for chunk, size in zip(sizes, shape, strict=True))
 
 
 def _dask_chunks(variable: xr.Variable, data_type: DataType) -> tuple[int, ...] | None:

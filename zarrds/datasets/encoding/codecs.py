@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,9 @@ def _netcdf_compressors(encoding: Mapping[str, Any], data_type: DataType, spec: 
     blosc, *checksum = defaults
     if not encoding["zlib"]:
         return checksum
-    settings = dict(blosc["configuration"]) | {"cname": "zlib", "clevel": encoding.get("complevel", 4)}
+    settings = dict(blosc["configuration"]) | {"cname": "zlib", "clevel": 4}
+    if encoding.get("complevel") is not None:
+        settings["clevel"] = index(encoding["complevel"])
     if not encoding.get("shuffle", True):
         settings["shuffle"] = "noshuffle"
     return [{"name": "blosc", "configuration": settings}, *checksum]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from zarrds.arguments import near_names
+from zarrds.arguments import check_choice, check_flags, near_names, whole_number
 from zarrds.arrays.layout import data_type_of, new_array_metadata
 from zarrds.compat.xarray_internals import check_vlen_dtype, is_chunked
 from zarrds.datasets.encoding.attributes import missing_fill_value, take_fill_value, with_marker_renamed
@@ -34,7 +34,8 @@ GAVE_WAY = "hints gave way"
 
 _ZARR_KEYS = frozenset({"chunks", "shards", "compressors", "filters", "serializer", "fill_value", "chunk_key_encoding"})
 # what netCDF engines understand, and zarrds too where it is asked for
-_NETCDF_KEYS = frozenset({"zlib", "complevel", "shuffle", "fletcher32", "contiguous", "chunksizes", "endian"})
+_NETCDF_FLAGS = ("zlib", "shuffle", "fletcher32", "contiguous")
+_NETCDF_KEYS = frozenset({*_NETCDF_FLAGS, "complevel", "chunksizes", "endian"})
 # what xarray's coders have taken out of the encoding by then
 _CODED_KEYS = frozenset({"dtype", "units", "calendar", *MARKERS, *SCALE})
 # leftovers that say where a variable came from; never an error
@@ -128,9 +129,24 @@ def _check_known(name: str, encoding: Mapping[str, Any], spec: Format) -> None:
             expected=f"some of {', '.join(sorted(allowed))}",
             mend=_INSTEAD.get(unknown[0]) or near_names(unknown[0], allowed),
         )
+    with locating(key=name):
+        _check_netcdf(encoding)
     if spec.IS_FILL_MISSING and "fill_value" in encoding:
         problem = f"unexpected encoding parameters ['fill_value'] for Zarr format {spec.zarr_format}"
         raise EncodingError(problem, key=name, mend="Use _FillValue")
+
+
+def _check_netcdf(encoding: Mapping[str, Any]) -> None:
+    """Check the words of netCDF, which xarray's zarr engine does not have; None asks for nothing."""
+    check_flags(**{f"encoding['{key}']": encoding.get(key) for key in _NETCDF_FLAGS})
+    check_choice(("little", "big", "native", None), **{"encoding['endian']": encoding.get("endian")})
+    level = encoding.get("complevel")
+    try:
+        is_level = level is None or whole_number(level) in range(10)
+    except TypeError:
+        is_level = False
+    if not is_level:
+        raise EncodingError("encoding['complevel'] is wrong", expected="an integer from 0 to 9", found=f"{level!r:.80}")
 
 
 def _is_fill_value(value: Any, data_type: DataType) -> bool:

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.datasets.samples import FORMATS, load
+from tests.datasets.samples import FORMATS, Format, load
 from zarrds.errors import EncodingError, MetadataError, ZarrdsError
 
 FILTERS = {
@@ -189,3 +189,47 @@ def test_encodings_of_filters_without_settings_are_zarr_pythons(path: Path) -> N
         warnings.simplefilter("ignore")  # zarr-python's, of codecs of numcodecs
         opened.to_zarr(path.with_name("theirs"), zarr_format=3)
     np.testing.assert_array_equal(load(path.with_name("theirs")).v, ds.v)
+
+
+_SHUFFLE = {"name": "numcodecs.shuffle", "configuration": {"elementsize": 8}}
+_SCALE = {"name": "scale_offset", "configuration": {"offset": 0.0, "scale": 2.0}}
+_CAST = {"name": "cast_value", "configuration": {"data_type": "int16"}}
+
+
+# of zarr-python, as it reads filters of numcodecs in format 3
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3", "ignore:encodings that came along")
+@pytest.mark.parametrize("rows", [3, 1])
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i1", "?", "S3", "U3", "T", "c8", "M8[s]"])
+@pytest.mark.parametrize(
+    "codecs",
+    [
+        {"compressors": [_SHUFFLE, {"name": "zstd", "configuration": {"level": 1}}]},
+        {"filters": [_SHUFFLE]},
+        {"filters": [_SCALE]},
+        {"filters": [_SCALE, _CAST]},
+    ],
+)
+def test_codecs_that_came_along_with_other_elements(
+    codecs: dict[str, Any], dtype: str, rows: int, zarr_format: Format, path: Path
+) -> None:
+    ds = xr.Dataset({"v": (("y", "x"), np.arange(12.0).reshape(3, 4))})
+    zarrds.save(ds, path, encoding={"v": {"chunks": (3, 4), **codecs}})
+    other = np.arange(12)[: 4 * rows].reshape(rows, 4).astype(np.dtypes.StringDType() if dtype == "T" else dtype)
+    new = xr.Dataset({"v": (("y", "x"), other)})
+    for key in ((), ("dtype", "_FillValue")):
+        new.v.encoding = {k: value for k, value in load(path).v.encoding.items() if k not in key}
+        again = path.with_name("again")
+        zarrds.save(new, again, mode="w", zarr_format=zarr_format)
+        np.testing.assert_array_equal(load(again).v, new.v)
+        if "filters" not in codecs or _SHUFFLE in codecs["filters"]:
+            with xr.open_dataset(again, engine="zarr") as found:
+                np.testing.assert_array_equal(found.v, new.v)
+
+
+def test_floats_that_came_along_as_integers_stay_so() -> None:
+    """Where no chunk is filled up."""
+    ds, store = xr.Dataset({"v": (("y", "x"), np.arange(12.0).reshape(3, 4))}), zarrds.MemoryStore()
+    zarrds.save(ds, store, encoding={"v": {"chunks": (3, 2), "filters": [_CAST]}})
+    again = zarrds.MemoryStore()
+    zarrds.save(load(store), again)
+    assert zarrds.open_array(again, path="v").metadata.codecs[0]["name"] == "cast_value"

@@ -23,8 +23,15 @@ __all__ = ["choose_codecs", "fitting_codecs"]
 _FILTERS_FIRST = frozenset({"packbits"})
 # filters that numcodecs does not have
 _ONLY_IN_FORMAT_3 = frozenset({"scale_offset", "cast_value"})
+_SHUFFLE = "numcodecs.shuffle"
 # kinds of dtypes that filters without a dtype in their settings take
-_KINDS = {"numcodecs.packbits": "b", "numcodecs.bitround": "f", "bitround": "f"}
+_KINDS = {
+    "numcodecs.packbits": "b",
+    "numcodecs.bitround": "f",
+    "bitround": "f",
+    "scale_offset": "iuf",
+    "cast_value": "iuf",
+}
 
 
 def choose_codecs(encoding: Mapping[str, Any], data_type: DataType, spec: Format) -> Iterator[CodecObject]:
@@ -74,6 +81,8 @@ def fitting_codecs(encoding: Mapping[str, Any], data_type: DataType, ndim: int, 
         ]
     if "compressors" in kept:
         kept["compressors"] = [c for c in map(parse_codec, _listed(kept["compressors"])) if _is_compressor(c, spec)]
+    for key in kept.keys() & {"filters", "compressors"}:
+        kept[key] = [_of_elements(c, data_type) for c in kept[key] if _has_elements(c, data_type)]
     if kept.get("serializer") is not None:
         own, other = _own_serializer(data_type, spec), parse_codec(kept["serializer"])
         if other["name"] != own["name"] or bool(other.get("configuration")) != bool(own.get("configuration")):
@@ -115,6 +124,20 @@ def _is_fit_for(codec: CodecObject, data_type: DataType, ndim: int, spec: Format
     is_of_it = dtype is None or (isinstance(dtype, str) and np.dtype(dtype) == data_type.dtype)
     is_of_it = is_of_it and data_type.dtype.kind in _KINDS.get(codec["name"], data_type.dtype.kind)
     return is_of_it and not data_type.is_variable_length and kind(codec["name"]) != "array_bytes"
+
+
+def _has_elements(codec: CodecObject, data_type: DataType) -> bool:
+    """Whether there are elements of one size for a codec that shuffles their bytes."""
+    return codec["name"] != _SHUFFLE or not data_type.is_variable_length
+
+
+def _of_elements(codec: CodecObject, data_type: DataType) -> CodecObject:
+    """A codec that shuffles the bytes of elements of this dtype, if it is one of those of a size that does not fit."""
+    settings = codec.get("configuration", {})
+    size = settings.get("elementsize")
+    if codec["name"] != _SHUFFLE or not isinstance(size, int) or (size > 0 and data_type.dtype.itemsize % size == 0):
+        return codec
+    return {**codec, "configuration": {key: value for key, value in settings.items() if key != "elementsize"}}
 
 
 def _own_serializer(data_type: DataType, spec: Format) -> CodecObject:

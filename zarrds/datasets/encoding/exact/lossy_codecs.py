@@ -79,6 +79,9 @@ def proven(name: Hashable, variable: xr.Variable, metadata: ArrayMetadata, *, is
             mend="Leave the filter out, or give such a fill_value (in format 2 a _FillValue)",
         )
     proof = _Proof(name, variable.dims, metadata.data_type, codecs, is_carried)
+    is_filled_up = any(n % chunk for n, chunk in zip(metadata.shape, metadata.inner().chunks, strict=True))
+    if is_carried and is_filled_up and metadata.fill_value is not None:
+        proof.read_back(np.array([metadata.fill_value], metadata.data_type.dtype))
     data = blockwise(proof, variable, variable.dtype)
     return variable_of(variable.dims, data, variable.attrs, variable.encoding)
 
@@ -147,18 +150,22 @@ class _Proof:
     codecs: tuple[CodecObject, ...]
     is_carried: bool
 
-    def on_block(self, block: Block) -> Array:
-        values = block.values
-        if not values.size:
-            return values
+    def read_back(self, values: Array) -> Array:
+        """What reads back in place of values."""
         pipeline = build_pipeline(self.codecs, values.shape, self.data_type)
         try:
             parts = pipeline.encode(np.ascontiguousarray(values, self.data_type.dtype))
-            decoded = np.asarray(pipeline.decode(b"".join(bytes(part) for part in parts)))
+            return np.asarray(pipeline.decode(b"".join(bytes(part) for part in parts)))
         except EncodingError as error:
             raise (CarriedEncodingError if self.is_carried else EncodingError)(
                 f"variable {self.name!r} cannot be encoded by its codecs: {error.problem}", key=str(self.name)
             ) from error
+
+    def on_block(self, block: Block) -> Array:
+        values = block.values
+        if not values.size:
+            return values
+        decoded = self.read_back(values)
         slack = 0 if self.is_carried else _slack(values, self.codecs)
         bad = differing(values, decoded, slack)
         if bad.any():

@@ -170,8 +170,10 @@ def test_format_2_is_found_where_a_page_stands_for_what_is_absent(
     (tmp_path / "b.zarr").mkdir()
     with web(type("_", (Failing,), {"way": "a page", "start": start, "asked": set()}), tmp_path) as url:
         a, b = (as_store(WAYS.get(way, lambda url, folder: url)(f"{url}/{name}.zarr", tmp_path)) for name in "ab")
-        xr.testing.assert_identical(xr.open_dataset(a, engine="zarrds").load(), ds)
+        for options in ({}, {"consolidated": False, "zarr_format": 2}):
+            xr.testing.assert_identical(xr.open_dataset(a, engine="zarrds", **options).load(), ds)
         np.testing.assert_array_equal(zarrds.open_array(a, path="v")[...], ds.v)
+        assert not zarrds.verify(a).findings
         for options in ({}, {"zarr_format": 3}):
             with pytest.raises(MetadataError, match=r"not valid JSON.*zarr\.json"):
                 xr.open_dataset(b, engine="zarrds", **options)

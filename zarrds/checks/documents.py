@@ -21,6 +21,7 @@ from zarrds.errors import (
     ZarrdsError,
 )
 from zarrds.metadata.equality import is_same
+from zarrds.metadata.fetched import is_page
 from zarrds.metadata.fields import JSON, MALFORMED, Raw, without_bare
 from zarrds.metadata.formats import Format, v2, v3
 from zarrds.metadata.model import ArrayMetadata, GroupMetadata, Node
@@ -79,9 +80,12 @@ class _Documents:
 
 def format_of(store: Store) -> Format:
     """The format of the documents at the root of a store, even if they are damaged."""
-    if store.identity(v3.NAME) is not None:
+    names = (v2.GROUP, v2.ARRAY, v2.CONSOLIDATED)
+    if store.identity(v3.NAME) is not None and (
+        not is_page(store, v3.NAME) or all(is_page(store, name) for name in names)
+    ):
         return v3
-    if any(store.identity(name) is not None for name in (v2.GROUP, v2.ARRAY, v2.CONSOLIDATED)):
+    if any(store.identity(name) is not None for name in names):
         return v2
     for name in (v3.NAME, v2.GROUP, v2.ARRAY):
         get_at_most(store, name, 0)  # which says so if something else than a file stands there

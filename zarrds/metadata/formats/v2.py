@@ -15,6 +15,7 @@ import numpy as np
 from zarrds.errors import MetadataError, UnsupportedError
 from zarrds.metadata.dtypes import DataType
 from zarrds.metadata.equality import is_same
+from zarrds.metadata.fetched import is_page
 from zarrds.metadata.fields import (
     JSON,
     JSONObject,
@@ -113,12 +114,23 @@ def document_names(node: Node | None) -> frozenset[str]:
 def load_raw(store: Store, path: str) -> Raw | None:
     """The documents of the node at `path`, or None."""
     for name in (ARRAY, GROUP):
-        document = load(store, _key(path, name))
+        try:
+            document = load(store, _key(path, name))
+        except MetadataError:
+            if name == GROUP or not _is_group(store, path):
+                raise
+            continue
         if document is not None:
             attributes = load(store, _key(path, ATTRIBUTES))
             raw: Raw = {name: document}
             return raw if attributes is None else raw | {ATTRIBUTES: attributes}
     return None
+
+
+def _is_group(store: Store, path: str) -> bool:
+    """Whether it has the document of a group, and only a page for that of an array, as some web servers send one."""
+    group = _key(path, GROUP)
+    return is_page(store, _key(path, ARRAY)) and store.identity(group) is not None and not is_page(store, group)
 
 
 def copies_in(root: Raw) -> dict[str, Raw]:

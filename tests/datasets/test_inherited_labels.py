@@ -234,6 +234,28 @@ def test_a_new_group_of_a_tree_fits_those_above(
     assert files(path) == before
 
 
+@pytest.mark.parametrize(
+    ("group", "new", "problem"),
+    [
+        ("e", xr.Dataset({"z": ("x", [1, 2])}), "another size than in group '/'"),
+        ("e", xr.Dataset({"z": ("x", [1, 2, 3, 4])}, {"x": [10, 20, 30, 41]}), "labels of 'x' are not those"),
+        ("c", xr.Dataset({"w": ("y", [1, 2, 3])}), "another size than in group '/c/d'"),
+        ("f/g", xr.Dataset({"z": ("x", [1, 2])}, {"x": [10, 20]}), "another size than in group '/'"),
+    ],
+)
+def test_groups_of_a_tree_that_change_fit_those_above_and_below(
+    path: Path, group: str, new: xr.Dataset, problem: str
+) -> None:
+    """Also those that are there: nothing opened the store as a tree any more."""
+    before = files(path)
+    with pytest.raises(LabelError, match=problem):
+        zarrds.save(xr.DataTree.from_dict({f"/{group}": new}), path, mode="a")
+    assert files(path) == before
+    other = new.rename({name: f"{name}_2" for name in (*new.data_vars, *new.dims)})
+    zarrds.save(xr.DataTree.from_dict({f"/{group}": other}), path, mode="a")
+    assert load_tree(path)[group].data_vars
+
+
 def test_several_levels_where_a_group_inherits_labels(path: Path) -> None:
     before = files(path)
     new = xr.DataTree.from_dict({"/e/f": xr.Dataset({"z": ("x", np.zeros(4))}, LEVELS)})

@@ -207,8 +207,8 @@ def _planned(
             stored = read_group(wanted, asked.options.workers)
             _plan_group(plan, stored, _Level(group, dataset, encoding, how, levels))
     plan.check_labels_below()
-    if dim is not None:
-        plan.check_alignment()
+    if dim is not None or len(parts) > 1:
+        plan.check_alignment(is_tree=len(parts) > 1)
     if before is not None:
         plan.check_same_groups(before)
     return plan
@@ -231,10 +231,10 @@ def _plan_group(plan: StorePlan, stored: StoredGroup | None, level: _Level) -> N
         whole = replace(placement, keep=slice(0, kept.dataset.sizes[dim]))
         change = replace(_group_change(plan, stored, kept, dim, {str(dim): whole}), placements=change.placements)
     plan.add(level.group, stored, change)
-    if stored is not None and (dim is not None or how.mode == "a"):
+    if len(level.levels) > 1:
+        _check_labels_in_tree(plan, stored, level)
+    elif stored is not None and (dim is not None or how.mode == "a"):
         _check_inherited_labels(plan, stored, level)
-    elif stored is None and len(level.levels) > 1:
-        _check_new_in_tree(plan, level)
 
 
 def _check_inherited_labels(plan: StorePlan, stored: StoredGroup, level: _Level) -> None:
@@ -252,27 +252,18 @@ def _check_inherited_labels(plan: StorePlan, stored: StoredGroup, level: _Level)
         _check_labels_above(plan, level, name, "Leave them out: in a DataTree the group has those of {above!r}")
 
 
-def _check_new_in_tree(plan: StorePlan, level: _Level) -> None:
-    """Check that a new group of a tree fits those above it that are stored already: else nothing opens it as a tree.
+def _check_labels_in_tree(plan: StorePlan, stored: StoredGroup | None, level: _Level) -> None:
+    """Check that labels that are written are those of groups above that stay: else nothing opens them as a tree.
 
     Raises
     ------
     LabelError
     """
-    mend = "Rename it in one of them; a group that is no part of a tree is saved by itself, with group="
-    for above in parents_of(level.group):
-        written = [plan.arrays[at].after for at in plan.arrays if at.rpartition("/")[0] == above]
-        anew = {dim for metadata in written for dim in metadata.dimension_names or ()}
-        for dim, size in plan.sizes_of(above).items():
-            if dim not in anew and level.dataset.sizes.get(dim, size) != size:
-                raise LabelError(
-                    f"dimension {dim!r} has another size than in group {'/' + above!r}, and one in a DataTree",
-                    expected=size,
-                    found=level.dataset.sizes[dim],
-                    mend=mend,
-                )
-    for name in level.dataset.xindexes.keys() & level.dataset.sizes.keys():
-        _check_labels_above(plan, level, str(name), mend)
+    mend = "Leave them out, rename the dimension, or save a group that is no part of a tree by itself, with group="
+    for name in map(str, level.dataset.xindexes.keys() & level.dataset.sizes.keys()):
+        is_written = path_below(level.group, name) in plan.arrays or stored is None or name not in stored.arrays
+        if is_written and name != level.how.append_dim and level.how.region is None:
+            _check_labels_above(plan, level, name, mend)
 
 
 def _check_labels_above(plan: StorePlan, level: _Level, name: str, mend: str) -> None:
@@ -281,7 +272,10 @@ def _check_labels_above(plan: StorePlan, level: _Level, name: str, mend: str) ->
         at = path_below(above, name)
         if at in plan.arrays:
             return  # they are written anew, with what lies along them
-        if isinstance(plan.nodes.get(at), ArrayMetadata):
+        node = plan.nodes.get(at)
+        if isinstance(node, ArrayMetadata):
+            if len(level.levels) > 1 and node.shape != (level.dataset.sizes[name],):
+                return  # `StorePlan.check_alignment` tells of sizes, of labels or none
             new = level.dataset[[name]]
             if (there := read_group(GroupToRead(plan.store, plan.nodes, above, new), None)) is not None:
                 plain = there.plain(new, {}, {name}).dataset.variables

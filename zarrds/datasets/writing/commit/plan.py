@@ -100,26 +100,28 @@ class StorePlan:
         above = (self._changes[p][1].placements for p in parents_of(path) if p in self._changes)
         return {dim: placement for found in above for dim, placement in found.items()}
 
-    def check_alignment(self) -> None:
-        """Check that groups above and below one that grows keep its sizes: else they are no DataTree any more.
+    def check_alignment(self, *, is_tree: bool) -> None:
+        """Check that groups above and below one that changes have its sizes: else they are no DataTree any more.
+
+        A group that is saved by itself, and no part of a tree, may have dimensions of other sizes, if they are new.
 
         Raises
         ------
         LabelError
         """
         remembered = cache(self.sizes_of)  # one group may lie above many
-        grown = {p: stored for p, (stored, change) in self._changes.items() if stored is not None and change.placements}
-        before = {path: stored.sizes for path, stored in grown.items()}
-        after = {
-            path: sizes | {dim: placed.size for dim, placed in self._changes[path][1].placements.items()}
-            for path, sizes in before.items()
-        }
-        for path, stored in grown.items():
-            for other in (*parents_of(path), *self._groups_below(path, stored)):
-                there = before[other] if other in grown else remembered(other)
+        before = {path: remembered(path) for path in self._changes}
+        after = {path: before[path] | self._sizes_written(path) for path in self._changes}
+        for path in self._changes:
+            if after[path] == before[path]:
+                continue
+            for other in (*parents_of(path), *self._groups_below(path)):
+                there = before[other] if other in before else remembered(other)
                 now = after.get(other, there)
-                for dim in before[path].keys() & there.keys():
-                    if before[path][dim] == there[dim] and after[path][dim] != now[dim]:
+                for dim in after[path].keys() & now.keys():
+                    is_new = dim not in before[path] or dim not in there
+                    is_apart = not is_new and before[path][dim] != there[dim]
+                    if after[path][dim] != now[dim] and not is_apart and (is_tree or not is_new):
                         raise LabelError(
                             f"dimension {dim!r} would have another size than in group {'/' + other!r}, so that the "
                             "store could not be opened as a DataTree any more",
@@ -127,12 +129,23 @@ class StorePlan:
                             key=path or "/",
                             expected=now[dim],
                             found=after[path][dim],
-                            mend="Append to all of these groups at once: save a DataTree with append_dim",
+                            mend="Rename it in one of them; a group that is no part of a tree is saved by itself, with "
+                            "group="
+                            if is_new
+                            else "Append to all of these groups at once: save a DataTree with append_dim",
                         )
 
-    def _groups_below(self, path: str, stored: StoredGroup) -> list[str]:
-        found = []
-        for name in sorted(stored.groups):
+    def _sizes_written(self, path: str) -> dict[str, int]:
+        change = self._changes[path][1]
+        sizes = {dim: placed.size for dim, placed in change.placements.items()}
+        for array in change.arrays.values():
+            pairs = zip(array.after.dimension_names or (), array.after.shape, strict=False)
+            sizes |= {dim: size for dim, size in pairs if dim is not None}
+        return sizes
+
+    def _groups_below(self, path: str) -> list[str]:
+        stored, found = self._changes[path][0], []
+        for name in sorted(() if stored is None else stored.groups):
             with suppress(ZarrdsError):  # what cannot be read is no part of a tree
                 nodes = walk(self.nodes, path_below(path, name))
                 found += [group for group, node in nodes.items() if not isinstance(node, ArrayMetadata)]

@@ -36,15 +36,28 @@ class Quantity(DuckArray):
     [
         Quantity(np.ones(4)),
         Quantity(dask.array.ones(4, chunks=2)),
-        dask.array.ones(4, chunks=2).map_blocks(Quantity, dtype="f8", meta=np.ones(0)),
     ],
-    ids=["in memory", "of dask", "blocks of dask"],
+    ids=["in memory", "of dask"],
 )
 def test_units_beside_the_values_are_not_dropped(tmp_path: Path, data: Any) -> None:
     ds = xr.Dataset({"t2m": ("x", data)})
     with pytest.raises(EncodingError, match=r"units.*'t2m'.*kelvin of .*Quantity.*dequantify") as caught:
         zarrds.save(ds, tmp_path / "a.zarr")
     assert caught.value.key == "t2m"
+
+
+@pytest.mark.parametrize("compute", [True, False])
+def test_units_beside_the_values_of_blocks_are_not_dropped(tmp_path: Path, compute: bool) -> None:
+    """Before anything is computed, where dask knows; ``dequantify`` does not look into blocks."""
+    plain = dask.array.ones(4, chunks=2)
+    known, unknown = (plain.map_blocks(Quantity, dtype="f8", meta=m) for m in (Quantity(np.ones(0)), np.ones(0)))
+    said = r"units.*'t2m'.*kelvin of .*Quantity.*block\.magnitude"
+    with pytest.raises(EncodingError, match=said) as caught:
+        zarrds.save(xr.Dataset({"t2m": ("x", known)}), tmp_path / "a.zarr", compute=compute)
+    assert caught.value.key == "t2m"
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(EncodingError, match=said):
+        dask.compute(zarrds.save(xr.Dataset({"t2m": ("x", unknown)}), tmp_path / "a.zarr", compute=compute))
 
 
 def test_units_are_not_dropped_where_there_is_a_store(tmp_path: Path) -> None:

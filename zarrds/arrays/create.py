@@ -59,7 +59,8 @@ def create_array(
         chunks in it, which are read one by one, but written together.
     codecs : sequence of codecs, optional
         The v3 list of codec objects: array → array, one array → bytes, bytes → bytes. Unless said, Blosc with the
-        settings that were measured to serve best, and in v3 a CRC32C checksum.
+        settings that were measured to serve best, and in v3 a CRC32C checksum. Those that round values, or make
+        integers of them, also wrap around and make NaN a number, as they do in zarr-python; `zarrds.save` refuses that.
     fill_value : scalar, optional
         What chunks that were never written hold; zero, the empty string or NaT unless said.
     dimension_names : sequence of str or None, optional

@@ -232,7 +232,7 @@ def as_numpy(name: Hashable, block: Any) -> Array:
         values = np.array(block.data)  # not `filled`, to which None is its own value for what is masked
         values[np.ma.getmaskarray(block)] = missing
         return values
-    check_no_units(name, block)
+    check_no_units(name, block, is_block=True)
     try:
         return np.asarray(block)
     except (RuntimeError, TypeError, ValueError) as error:  # so say those that do not want to be one of NumPy's
@@ -244,16 +244,24 @@ def as_numpy(name: Hashable, block: Any) -> Array:
         ) from error
 
 
-def check_no_units(name: Hashable, data: Any) -> None:
-    """Raise EncodingError for an array that has units beside its values, as pint's: NumPy would drop them."""
+def check_no_units(name: Hashable, data: Any, *, is_block: bool = False) -> None:
+    """Raise EncodingError for an array that has units beside its values, as pint's: NumPy would drop them.
+
+    So have the blocks of some dask arrays (`is_block`), which mostly say so before they are computed.
+    """
     units = None if isinstance(data, np.ndarray) else getattr(data, "units", None)
     if units is not None:
         raise EncodingError(
             "the units that the array has beside its values would be lost",
             key=str(name),
             found=f"{units} of {type(data).__module__}.{type(data).__name__}",
-            mend="Make them an attribute first, with ds.pint.dequantify() or ds.metpy.dequantify()",
+            mend="Take them off its blocks first, with .data.map_blocks(lambda block: block.magnitude, "
+            f"dtype={str(data.dtype)!r}), and make them the attribute units"
+            if is_block
+            else "Make them an attribute first, with ds.pint.dequantify() or ds.metpy.dequantify()",
         )
+    if (meta := getattr(data, "_meta", None)) is not None:
+        check_no_units(name, meta, is_block=True)
 
 
 def computed(name: Hashable, variable: xr.Variable) -> xr.Variable:

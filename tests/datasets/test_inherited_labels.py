@@ -284,3 +284,21 @@ def test_a_group_by_itself_is_no_part_of_a_tree(path: Path) -> None:
     coarse = xr.Dataset({"t": ("x", [1.0, 2.0])}, {"x": [15, 35]})
     zarrds.save(coarse, path, group="coarse", mode="a")
     xr.testing.assert_identical(xr.open_dataset(path, engine="zarrds", group="coarse").load(), coarse)
+
+
+@pytest.mark.parametrize("mode", ["a", "append"])
+def test_parts_of_labels_are_no_dimensions_of_a_tree(tmp_path: Path, mode: str) -> None:
+    """Categories of one name in two groups, of which one has more: their dimension is nobody's."""
+    few, more = (xr.Dataset({"kind": ("x", pd.Categorical(list(letters)))}) for letters in ("aab", "abc"))
+    path = tmp_path / "t.zarr"
+    zarrds.save(xr.DataTree.from_dict({"/": few, "/g": few}), path)
+    if mode == "a":
+        new = {"/g": few.assign(z=few.kind), "/h": more}
+        zarrds.save(xr.DataTree.from_dict(new), path, mode="a")
+    else:
+        new = {"/": few, "/g": more}
+        zarrds.save(xr.DataTree.from_dict(new), path, append_dim="x")
+    found = load_tree(path)
+    assert not zarrds.verify(path).findings
+    for group, ds in new.items():
+        np.testing.assert_array_equal(found[group].kind.values[-3:], ds.kind.values)

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final
 
 from zarrds.checks.report import Finding, finding_of
+from zarrds.datasets.reading.notes import notes_of
 from zarrds.errors import (
     InvalidKeyError,
     MetadataError,
@@ -352,11 +353,18 @@ def _is_pyramid(group: Node | None) -> bool:
 
 def _unaligned(nodes: Mapping[str, Node | None]) -> Iterator[Finding]:
     """Dimensions that have another size in a group above: as a DataTree the store cannot be opened."""
-    sizes: dict[str, dict[str, int]] = {}
+    groups: dict[str, dict[str, ArrayMetadata]] = {}
     for path, node in nodes.items():
         if isinstance(node, ArrayMetadata):
-            here = sizes.setdefault(path.rpartition("/")[0], {})
-            here |= {name: n for name, n in zip(node.dimension_names or (), node.shape, strict=False) if name}
+            group, _, name = path.rpartition("/")
+            groups.setdefault(group, {})[name] = node
+    sizes: dict[str, dict[str, int]] = {}
+    for group, arrays in groups.items():
+        here = sizes.setdefault(group, {})
+        # no reader of a tree sees those that are parts of others (categories), and their dimensions
+        parts = {part for roles in notes_of(arrays).companions.values() for part in roles.values()}
+        for array in (array for name, array in arrays.items() if name not in parts):
+            here |= {dim: n for dim, n in zip(array.dimension_names or (), array.shape, strict=False) if dim}
     for group, here in sizes.items():
         for above in parents_of(group) if group else ():
             for name, size in here.items():

@@ -197,8 +197,10 @@ def _planned(
             mend=nearest(dim, {d for _, dataset, _ in parts for d in dataset.dims}),
         )
     levels = [dataset for _, dataset, _ in parts]
+    dims: dict[str, set[Hashable]] = {}
     for where, dataset, encoding in parts:
         group = "/".join(part for part in (asked.path, where) if part)
+        dims[group] = {*dataset.dims}
         with locating_group(group):
             # fetched with the documents, where a change has begun
             is_early = is_locked and not group and is_begun(store)
@@ -208,7 +210,7 @@ def _planned(
             _plan_group(plan, stored, _Level(group, dataset, encoding, how, levels))
     plan.check_labels_below()
     if dim is not None or len(parts) > 1:
-        plan.check_alignment(is_tree=len(parts) > 1)
+        plan.check_alignment(dims, is_tree=len(parts) > 1)
     if before is not None:
         plan.check_same_groups(before)
     return plan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -100,10 +100,11 @@ class StorePlan:
         above = (self._changes[p][1].placements for p in parents_of(path) if p in self._changes)
         return {dim: placement for found in above for dim, placement in found.items()}
 
-    def check_alignment(self, *, is_tree: bool) -> None:
+    def check_alignment(self, dims: Mapping[str, Collection[Hashable]], *, is_tree: bool) -> None:
         """Check that groups above and below one that changes have its sizes: else they are no DataTree any more.
 
         A group that is saved by itself, and no part of a tree, may have dimensions of other sizes, if they are new.
+        Only `dims` of what is saved are looked at: arrays that are parts of others (categories) have dimensions too.
 
         Raises
         ------
@@ -118,7 +119,7 @@ class StorePlan:
             for other in (*parents_of(path), *self._groups_below(path)):
                 there = before[other] if other in before else remembered(other)
                 now = after.get(other, there)
-                for dim in after[path].keys() & now.keys():
+                for dim in (dim for dim in after[path].keys() & now.keys() if dim in dims[path]):
                     is_new = dim not in before[path] or dim not in there
                     is_apart = not is_new and before[path][dim] != there[dim]
                     if after[path][dim] != now[dim] and not is_apart and (is_tree or not is_new):

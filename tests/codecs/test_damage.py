@@ -194,6 +194,7 @@ def test_the_table_has_checksums_and_filters() -> None:
     assert np.sum([case.checked for case in CASES]) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
 def test_what_a_signal_raises_is_no_damage() -> None:
     """It comes when a codec's library has returned, as if that had raised it."""

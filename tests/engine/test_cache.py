@@ -426,4 +426,4 @@ class ReadsAndWrites(RuleBasedStateMachine):
 
 
 TestReadsAndWrites = ReadsAndWrites.TestCase
-TestReadsAndWrites.settings = settings(max_examples=30, stateful_step_count=25)
+TestReadsAndWrites.settings = settings(max_examples=20, stateful_step_count=25)

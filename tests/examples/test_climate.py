@@ -31,6 +31,7 @@ def test_climate_prints_what_it_did(made_up: tuple[xr.Dataset, str]) -> None:
     assert f"2019-03-11 08:00 to 2019-03-16 12:00, mean {np.mean(window.values):.4g} K" in output
 
 
+@pytest.mark.slow
 def test_climate_makes_a_climate_that_one_can_believe(made_up: tuple[xr.Dataset, str]) -> None:
     ds, _ = made_up
     assert set(ds.coords) == {"time", "latitude", "longitude", "valid_time", "number", "step", "surface"}

@@ -237,7 +237,7 @@ def test_interrupted_writes(name: str, tmp_path: Path) -> None:
         else:
             zarrds.open_array(store, "r+", workers=1).append([1])
 
-    for at in range(0, 100_000, 11):
+    for at in range(0, 100_000, 17):
         was, _ = interrupted(act, at)
         assert is_free(store), at
         if not was:

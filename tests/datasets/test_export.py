@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import netCDF4
@@ -266,3 +267,21 @@ def test_a_dimension_with_the_name_of_that_of_characters(tmp_path: Path, names: 
     zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc")
     with xr.open_dataset(tmp_path / "a.nc", engine="netcdf4") as found:
         xr.testing.assert_identical(found.load(), ds)
+
+
+@pytest.mark.parametrize("sizes", [{"a": 3, "b": 5}, {"a": 5, "b": 3}])
+@pytest.mark.parametrize("isel", [None, {"x": slice(0, 2)}])
+def test_arrays_that_differ_in_size_are_in_no_netcdf_group(
+    tmp_path: Path, sizes: dict[str, int], isel: dict[str, slice] | None
+) -> None:
+    """What is smaller was filled up."""
+    zarrds.save(xr.Dataset({name: ("x", np.arange(4.0)) for name in sizes}), tmp_path / "a.zarr")
+    for name, size in sizes.items():
+        zarrds.open_array(tmp_path / "a.zarr", path=name, mode="r+").resize((size,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the tree is opened without, for a selection
+        with pytest.raises(EncodingError, match=r"dimension 'x' has another size .*at 'b'.*naming the others"):
+            zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc", isel=isel)
+    assert not (tmp_path / "a.nc").exists()
+    zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc", variables=["b"])
+    assert xr.load_dataset(tmp_path / "a.nc").sizes == {"x": sizes["b"]}

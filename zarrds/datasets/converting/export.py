@@ -42,7 +42,7 @@ from zarrds.datasets.reading.notes import single_bytes
 from zarrds.datasets.reading.roles import with_coordinates_named
 from zarrds.engine.executor import Progress
 from zarrds.engine.progress import ProgressOption, progress_bar
-from zarrds.errors import SelectionError, UnsupportedError, locating
+from zarrds.errors import EncodingError, SelectionError, UnsupportedError, locating
 from zarrds.metadata.attributes import typed_attributes
 from zarrds.metadata.extension import unlimited_dims
 from zarrds.metadata.model import GroupMetadata
@@ -187,7 +187,17 @@ def export(
 def _check(part: _Part) -> None:
     """Check that netCDF has all that there is in a group."""
     check_attributes(f"/{part.path}", part.attributes)
+    sizes: dict[str, int] = {}
     for name, array in part.arrays.items():
+        for dim, size in zip(array.metadata.dimension_names or (), array.shape, strict=False):
+            if dim is not None and sizes.setdefault(dim, size) != size:
+                raise EncodingError(
+                    f"dimension {dim!r} has another size than in arrays before this one, and one in a netCDF group",
+                    key=array.path,
+                    expected=sizes[dim],
+                    found=size,
+                    mend="Export without it, by naming the others in variables=, or resize one of them",
+                )
         netcdf_dtype(array.path, array.metadata)
         check_attributes(array.path, attributes_of(array.metadata))
         for used in (name, *(dim for dim, _ in part.shape_of(name))):

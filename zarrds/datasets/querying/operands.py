@@ -35,7 +35,7 @@ from zarrds.labels.kinds.nullable import MASKED
 from zarrds.labels.kinds.plain import Labels
 from zarrds.metadata.times import is_since
 
-__all__ = ["Operand", "compared_values", "kind_of"]
+__all__ = ["Operand", "compared_values", "kind_of", "ranks_of"]
 
 # elements in memory of which bounds are computed; bytes of a lazy variable that is read as a whole if it is broadcast
 _MOST_COMPUTED = 2**25
@@ -107,6 +107,15 @@ def _kind_of_extension(dtype: Any) -> Kind | None:
         return "text"
     kinds: dict[str, Kind] = {"M": "time", "m": "span"}
     return kinds.get(getattr(dtype, "kind", ""))
+
+
+def ranks_of(variable: xr.Variable) -> list[Any] | None:
+    """Ordered categories, the lowest first; None of what is none, or is ordered as its values are."""
+    dtype = None if isinstance(variable.dtype, np.dtype) else own_dtype(variable.dtype)
+    if not isinstance(dtype, pd.CategoricalDtype) or not dtype.ordered or dtype.categories.is_monotonic_increasing:
+        return None
+    ranks: list[Any] = dtype.categories.tolist()
+    return ranks
 
 
 def compared_values(variable: xr.Variable, kind: Kind) -> AnyArray:

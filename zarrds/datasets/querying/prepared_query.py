@@ -17,7 +17,8 @@ from zarrds.datasets.querying.expressions.binding import bind
 from zarrds.datasets.querying.expressions.evaluate import evaluate
 from zarrds.datasets.querying.expressions.language import Expression, names_in, parse
 from zarrds.datasets.querying.expressions.pruning import Truth, truth_of
-from zarrds.datasets.querying.operands import Operand, kind_of
+from zarrds.datasets.querying.expressions.ranks import by_rank
+from zarrds.datasets.querying.operands import Operand, kind_of, ranks_of
 from zarrds.display.text import nbytes_text
 from zarrds.errors import QueryError
 
@@ -135,7 +136,8 @@ class PreparedQuery:
                 variables[str(dim)] = _positions(str(dim), size)
         known = [str(name) for name in (*dataset.data_vars, *dataset.coords)]
         known += [name for name in map(str, dataset.sizes) if name not in known]
-        bound, kinds = bind(expression, lambda name: kind_of(variables[name]), known)
+        ranked = {name: ranks for name in asked & set(variables) if (ranks := ranks_of(variables[name])) is not None}
+        bound, kinds = bind(by_rank(expression, ranked), lambda name: kind_of(variables[name]), known)
         self.expression: Expression = bound
         used = sorted((variables[name] for name in kinds), key=lambda variable: -variable.ndim)
         self.dims: tuple[Hashable, ...] = tuple(dict.fromkeys(dim for variable in used for dim in variable.dims))

@@ -111,7 +111,9 @@ class StorePlan:
         LabelError
         """
         remembered = cache(self.sizes_of)  # one group may lie above many
-        before = {path: remembered(path) for path in self._changes}
+        # of what was read already, nothing is asked for again
+        known = {path: stored.sizes for path, (stored, _) in self._changes.items() if stored is not None}
+        before = {path: known[path] if path in known else remembered(path) for path in self._changes}
         after = {path: before[path] | self._sizes_written(path) for path in self._changes}
         for path in self._changes:
             if after[path] == before[path]:

@@ -302,3 +302,50 @@ def test_numbers_as_objects_stay_as_they_are(path: Path, values: Any) -> None:
     theirs = xr.open_dataset(path.with_name("xarray.zarr"), engine="zarr", chunks=None)
     assert load(path).identical(theirs.load())
     assert load(path).v.dtype == ds.v.dtype
+
+
+NO_MARKERS: list[tuple[Any, Any]] = [
+    *((np.arange(4, dtype=dtype), np.datetime64("NaT")) for dtype in ("u1", "i2", "i8", "f4")),
+    *((np.arange(4, dtype=dtype), np.timedelta64(1, "D")) for dtype in ("u1", "f8")),
+    *((np.array(["", "a", "b", "c"], dtype), mark) for dtype in (object, "U1", "T") for mark in ("\0", "a\0", {})),
+    *((np.array(["a", "b", "c", None], object), mark) for mark in ("\0", "-\0")),
+    *((np.array([b"", b"a", b"b", b"c"]), mark) for mark in (b"\0", {})),
+]
+
+
+@pytest.mark.filterwarnings("ignore:encodings that came along")
+@pytest.mark.parametrize("key", ["_FillValue", "missing_value"])
+@pytest.mark.parametrize("is_dask", [False, True])
+@pytest.mark.parametrize(("values", "marker"), NO_MARKERS)
+def test_markers_beside_which_values_do_not_come_back(
+    values: Any, marker: Any, is_dask: bool, key: str, path: Path, zarr_format: Format
+) -> None:
+    ds = xr.Dataset({"v": ("x", values)})
+    given = ds.chunk(x=2) if is_dask else ds
+    with pytest.raises(EncodingError) as caught:
+        zarrds.save(given, path, encoding={"v": {key: marker}}, zarr_format=zarr_format)
+    assert caught.value.key == "v"
+    assert not path.exists()
+    given.v.encoding[key] = marker
+    zarrds.save(given, path, zarr_format=zarr_format)
+    found = load(path).v.values
+    np.testing.assert_array_equal(pd.isnull(found), pd.isnull(values))
+    np.testing.assert_array_equal(found[~pd.isnull(values)], values[~pd.isnull(values)])
+
+
+@pytest.mark.parametrize("wrong", [[], [None], {}, 5])
+def test_bounds_that_are_no_name(path: Path, wrong: Any) -> None:
+    """xarray's zarr engine could not open the store."""
+    dates = xr.Dataset({"v": ("x", np.array(["2000-01-01"], "M8[ns]"))})
+    with pytest.raises(EncodingError, match=r"encoding\['bounds'\] is no name .*at 'v'"):
+        zarrds.save(dates, path, encoding={"v": {"bounds": wrong}})
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("is_dask", [False, True])
+@pytest.mark.parametrize("key", ["chunks", "shards"])
+def test_chunks_beyond_all_arrays(path: Path, key: str, is_dask: bool) -> None:
+    ds = xr.Dataset({"v": ("x", np.arange(4))})
+    with pytest.raises(EncodingError, match=r"chunks are too large .*at 'v'"):
+        zarrds.save(ds.chunk(x=2) if is_dask else ds, path, encoding={"v": {key: 2**70, "compressors": None}})
+    assert not path.exists()

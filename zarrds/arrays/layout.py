@@ -199,6 +199,8 @@ def new_array_metadata(
     if shards is not None:
         chunk_shape, objects = _sharded(shards, chunk_shape, sizes, objects, spec)
         build_pipeline(objects, chunk_shape, data_type)
+    if any(size > MAX_SIZE for size in chunk_shape):
+        raise EncodingError("chunks are too large", expected="sizes up to 2**63 - 1", found=chunk_shape)
     if any(c["name"] == "blosc" for c in objects) and prod(chunk_shape) * data_type.dtype.itemsize > MAX_NBYTES:
         raise EncodingError(
             "chunks are too large for Blosc", expected=f"at most {MAX_NBYTES} bytes", found=f"chunks {chunk_shape}"

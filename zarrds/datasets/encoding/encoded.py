@@ -92,7 +92,8 @@ def encoded_variable(new: NewVariable) -> tuple[xr.Variable, str | None]:
             raise EncodingError(f"encoding['dtype'] {why}", key=name, mend="Leave out one of both")
         made, replaced = encoded_variable(_without(new, ("dtype", "_Encoding")))
         return made, replaced or f"dtype {why}"
-    if marks := _marks_of_blocks(variable):
+    marks = _marks_of_blocks(variable)
+    if marks and not any(mark.endswith("\0") for mark in marks.values()):
         made, replaced = encoded_variable(_without(new, marks))
         made.attrs = {**made.attrs, **marks}
         return made, replaced
@@ -138,6 +139,8 @@ def _by_hint(name: str, variable: xr.Variable, encoding: dict[str, Any]) -> tupl
     while (problem := next(contradictions(variable, encoding), None)) is not None:
         key, why = problem
         replaced = f"{key} {why}"
+        if key in _marks_of_blocks(variable):  # which stands in the blocks already
+            raise CarriedEncodingError(replaced, key=name)
         encoding.pop(key)
     try:
         variable = _unmarked(name, variable, encoding, is_carried=True)

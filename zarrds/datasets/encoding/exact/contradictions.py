@@ -22,6 +22,7 @@ MENDS: Mapping[str, str] = {
     "units": "Convert it with astype first, or leave them out",
     "scale_factor": "Give one number, or leave it out",
     "add_offset": "Give one number, or leave it out",
+    "bounds": "Give the name of a variable, or leave it out",
 }
 
 
@@ -47,6 +48,8 @@ def contradictions(variable: xr.Variable, encoding: Mapping[str, Any]) -> Iterat
         yield "calendar", f"is {calendar!r}, whose dates are those of cftime, not {variable.dtype}"
     if encoding.get("_Unsigned") is not None and variable.dtype.kind in "iu" and is_dtype_of_floats(dtype):
         yield "_Unsigned", f"is that of integers, which {dtype} is not"
+    if not isinstance(encoding.get("bounds"), str | None):
+        yield "bounds", "is no name"
     unit = finer_unit(variable.dtype, encoding.get("units"))
     if unit is not None and variable.dtype.kind == "m":
         yield "units", f"are {encoding['units']!r}, which readers have as timedelta64[{unit}], not {variable.dtype}"
@@ -67,6 +70,8 @@ def contradictions(variable: xr.Variable, encoding: Mapping[str, Any]) -> Iterat
         if items.size != 1:
             yield key, f"is {items.size} values, not one"
             continue
+        if isinstance(encoding[key], str) and encoding[key].endswith("\0"):
+            yield key, f"is {encoding[key]!r}, whose last NUL readers leave out"
         marker = items[0]
         if (expected := _not_marked_by(marker, variable, encoding)) is not None:
             yield key, f"is {_shown(marker)}, which is no {expected}"
@@ -85,12 +90,16 @@ def _not_marked_by(marker: Any, variable: xr.Variable, encoding: Mapping[str, An
     if variable.dtype.kind in "mM" and dtype.kind in "mM":
         is_one = isinstance(marker, numbers.Real | np.datetime64 | np.timedelta64)
         return None if is_one else "number, as which times are stored"
+    if isinstance(marker, Mapping):
+        return str(dtype)
     if dtype.kind not in "biufc":
         return None
     if dtype.kind == "b":  # of all that is anything NumPy makes true
         return None if marker in (0, 1) else str(dtype)
     of_kind = numbers.Complex if dtype.kind == "c" else numbers.Real
-    if not isinstance(marker, of_kind | np.bool_ | np.datetime64 | np.timedelta64):
+    if isinstance(marker, np.datetime64 | np.timedelta64):  # the latter is an integer to `numbers`
+        return str(dtype) if variable.dtype.kind in "biufc" else None
+    if not isinstance(marker, of_kind | np.bool_):
         return str(dtype)
     if dtype.kind in "iu" and isinstance(marker, numbers.Real) and not _is_integer_of(marker, dtype, encoding):
         return str(dtype)

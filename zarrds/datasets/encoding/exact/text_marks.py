@@ -58,7 +58,7 @@ def is_no_text(value: object) -> bool:
 
 
 def is_marked_text(values: Array, marks: Collection[str | bytes]) -> Array:
-    """Which of some texts are equal to one that stands for what is missing.
+    """Which of some texts are equal to one that stands for what is missing, to readers who leave out its last NULs.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def is_marked_text(values: Array, marks: Collection[str | bytes]) -> Array:
     array([False,  True, False])
     """
     bad = np.zeros(values.shape, bool)
-    for mark in marks:
+    for mark in {*marks, *(each.rstrip("\0") if isinstance(each, str) else each.rstrip(b"\0") for each in marks)}:
         if values.dtype.kind == "O":  # in which pd.NA may be, that is equal to nothing
             same = [isinstance(value, str | bytes) and value == mark for value in values.reshape(-1).tolist()]
             bad |= np.array(same, bool).reshape(values.shape)

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import zarrds
-from tests.datasets.samples import FORMATS, objects, open_zarrds
+from tests.datasets.samples import FORMATS, load, objects, open_zarrds
 from zarrds.errors import CarriedEncodingError, EncodingError
 
 TIMES = pd.date_range("2000-01-01", periods=4, freq="6h").values
@@ -311,3 +311,30 @@ def test_markers_that_came_along_count_for_nothing_in_a_store(zarr_format: Any, 
     zarrds.save(new, store, region={"x": slice(0, 2)})
     zarrds.save(new.isel(x=[0, 1, 0, 1]), store, mode="r+")
     assert [None if pd.isnull(text) else text for text in open_zarrds(store).s.values] == ["a", None] * 2
+
+
+@pytest.mark.parametrize("offset", [1e10, 1e16, 2.0**70, -1e300])
+@pytest.mark.parametrize("values", [[0.1, 1.0, 2.0, 3.0], [-7.0, 1.0]])
+@pytest.mark.parametrize("dtype", [None, "f8", "i8"])
+@pytest.mark.parametrize("is_dask", [False, True])
+def test_offsets_beside_which_nothing_is_left(
+    path: Path, offset: float, values: list[float], dtype: str | None, is_dask: bool
+) -> None:
+    ds = xr.Dataset({"v": ("x", values)})
+    ds.v.encoding = {"add_offset": offset} | ({} if dtype is None else {"dtype": dtype})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xr.SerializationWarning)
+        zarrds.save(ds.chunk(x=2) if is_dask else ds, path)
+    np.testing.assert_allclose(load(path).v, values, rtol=1e-7)
+
+
+def test_offsets_of_their_own_data_stay(path: Path) -> None:
+    packed = xr.Variable("x", np.arange(-300, 300, dtype="i2"), {"scale_factor": 0.01, "add_offset": 273.15})
+    floats = xr.Variable("x", np.arange(0.0, 600.0), {"add_offset": -273.15})
+    ds = xr.decode_cf(xr.Dataset({"v": packed, "w": floats}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        zarrds.save(ds, path)
+    xr.testing.assert_allclose(load(path), ds, rtol=1e-12)
+    assert load(path).v.encoding["add_offset"] == 273.15
+    assert load(path).w.encoding["add_offset"] == -273.15

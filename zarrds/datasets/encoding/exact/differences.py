@@ -94,4 +94,7 @@ def slack_of(
     is_rounded = stored.kind in "iu" and decoded.kind not in "iu" and values.dtype.kind in "fc" and not is_exact
     step = scale / 2 if is_rounded else 0.0
     with np.errstate(all="ignore"):
-        return step * (1 + 1e-6) + (magnitude + offset) * (_ROUNDINGS * eps)
+        roundings = (magnitude + offset) * (_ROUNDINGS * eps)
+        if is_exact:  # beside a far larger offset all digits would be the last ones
+            roundings = np.minimum(roundings, scale / 2 if stored.kind in "iu" else magnitude * np.sqrt(eps))
+        return step * (1 + 1e-6) + roundings

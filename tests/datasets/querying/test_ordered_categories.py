@@ -59,3 +59,18 @@ def test_what_is_no_category(query: str) -> None:
     store = stored(pd.Categorical(["lo", "hi"], categories=["lo", "mid", "hi"], ordered=True))
     with pytest.raises(QueryError, match="one of 'lo', 'mid', 'hi'"):
         zarrds.find(store, query)
+
+
+def test_the_smallest_is_that_of_pandas_or_none() -> None:
+    categories, values = COLUMNS["numbers"]
+    for statistics in (False, True):
+        column = pd.Categorical(values, categories=categories, ordered=True)
+        store = stored(column, statistics=statistics)
+        with pytest.raises(QueryError, match=r"pandas.Series\(dataset\['v'\].data\).min\(\)"):
+            zarrds.aggregate(store, "v", "min")
+        dataset = xr.open_dataset(store, engine="zarrds")
+        assert pd.Series(dataset["v"].data).min() == column.min() == 9
+        assert int(zarrds.aggregate(store, "v", "count")) == 7
+        # as ordered as its values
+        rising = stored(pd.Categorical(values, categories=[5, 7, 9], ordered=True), statistics=statistics)
+        assert (int(zarrds.aggregate(rising, "v", "min")), int(zarrds.aggregate(rising, "v", "max"))) == (5, 9)

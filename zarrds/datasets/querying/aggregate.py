@@ -24,7 +24,7 @@ from zarrds.datasets.querying.bounds.stored_codes import compared_dtype
 from zarrds.datasets.querying.expressions.binding import Kind
 from zarrds.datasets.querying.matches import results_of
 from zarrds.datasets.querying.opening import opened_dataset
-from zarrds.datasets.querying.operands import Operand, compared_values, kind_of
+from zarrds.datasets.querying.operands import Operand, compared_values, kind_of, ranks_of
 from zarrds.engine import executor
 from zarrds.engine.progress import ProgressOption, progress_bar
 from zarrds.errors import QueryError
@@ -125,6 +125,13 @@ def aggregate(
             key=str(name),
             expected="numbers or booleans; of times and timedeltas min, max and count",
             found=f"{how} of {data.dtype}",
+        )
+    if how in ("min", "max") and ranks_of(data) is not None:
+        raise QueryError(
+            "ordered categories are not ordered as the values that they are",
+            key=str(name),
+            found=f"{how} of {data.dtype}",
+            mend=f"Ask pandas, which goes by their order: pandas.Series(dataset[{str(name)!r}].data).{how}()",
         )
     axes = tuple(i for i, each in enumerate(data.dims) if each in gone)
     try:

@@ -7,13 +7,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 import xarray as xr
 
 import zarrds
 from tests.datasets.samples import FORMATS, Format, load
-from zarrds.errors import EncodingError, MetadataError, ZarrdsError
+from zarrds.errors import EncodingError, MetadataError, UnsupportedError, ZarrdsError
 
 FILTERS = {
     "quantize": ("filters", {"digits": 2}, "f8", 0.005),
@@ -233,3 +234,15 @@ def test_floats_that_came_along_as_integers_stay_so() -> None:
     again = zarrds.MemoryStore()
     zarrds.save(load(store), again)
     assert zarrds.open_array(again, path="v").metadata.codecs[0]["name"] == "cast_value"
+
+
+@pytest.mark.parametrize("key", ["filters", "compressors"])
+def test_codecs_of_others_that_came_along_give_way(key: str, zarr_format: Format, path: Path) -> None:
+    ds = xr.Dataset({"v": ("x", np.arange(10.0))})
+    ds.to_zarr(path, zarr_format=2, encoding={"v": {key: [numcodecs.Base64()]}})
+    with xr.open_dataset(path, engine="zarr") as found:
+        with pytest.warns(xr.SerializationWarning, match=r"cannot be written.*'v' \(codecs: .*base64"):
+            zarrds.save(found, path.with_name("again"), zarr_format=zarr_format)
+        with pytest.raises(UnsupportedError, match="base64"):
+            zarrds.save(found, path.with_name("b"), zarr_format=2, encoding={"v": {key: [numcodecs.Base64()]}})
+    xr.testing.assert_identical(load(path.with_name("again")), ds)

@@ -30,10 +30,17 @@ from zarrds.datasets.encoding.apart import only_booleans, set_apart
 from zarrds.datasets.encoding.encoded import encoded_variable
 from zarrds.datasets.encoding.exact.attempt import is_time
 from zarrds.datasets.encoding.exact.blocks import check_no_units, in_words
-from zarrds.datasets.encoding.exact.lossy_codecs import proven, without_filters
+from zarrds.datasets.encoding.exact.lossy_codecs import proven, without_codecs, without_filters
 from zarrds.datasets.encoding.new_variable import NewVariable
 from zarrds.datasets.encoding.variables import GAVE_WAY, array_metadata_for
-from zarrds.errors import CarriedEncodingError, ChunkError, EncodingError, UnsupportedError, VariableNotFoundError
+from zarrds.errors import (
+    CarriedEncodingError,
+    ChunkError,
+    EncodingError,
+    UnsupportedError,
+    VariableNotFoundError,
+    ZarrdsError,
+)
 from zarrds.metadata.attributes import ATTRIBUTES, with_more_noted
 from zarrds.metadata.extension import with_note
 from zarrds.metadata.fields import JSONObject
@@ -287,7 +294,14 @@ def encode_variable(new: NewVariable, spec: Format, notes: JSONObject | None = N
         raise
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise _refusal(error, name, variable) from error
-    metadata = array_metadata_for(replace(new, variable=encoded), spec, apart)
+    try:
+        metadata = array_metadata_for(replace(new, variable=encoded), spec, apart)
+    except ZarrdsError as error:
+        if new.is_order or error.codec is None:
+            raise
+        replaced = replaced or f"codecs: {error.problem}"
+        encoded.encoding = without_codecs(encoded.encoding)
+        metadata = array_metadata_for(NewVariable(name, encoded, False), spec, apart)
     try:
         encoded = proven(name, encoded, metadata, is_carried=not new.is_order)
     except CarriedEncodingError as error:

@@ -112,8 +112,8 @@ def warn_of(replaced: Mapping[str, str]) -> None:
     named = [f"{path!r} ({why})" for path, why in replaced.items()][:_MAX_NAMED]
     more = f" and {len(replaced) - len(named)} more" if len(replaced) > len(named) else ""
     warn(
-        "encodings that came along with variables would have changed their values, and were replaced: "
-        f"{', '.join(named)}{more}. Ask for one with encoding=, or remove it with drop_encoding()",
+        "encodings that came along with variables would have changed their values, or cannot be written, and were "
+        f"replaced: {', '.join(named)}{more}. Ask for one with encoding=, or remove it with drop_encoding()",
         xr.SerializationWarning,
     )
 

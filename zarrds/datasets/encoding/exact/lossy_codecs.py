@@ -26,7 +26,7 @@ from zarrds.metadata.fields import JSON, member
 from zarrds.metadata.fill_values import decode_fill_value
 from zarrds.metadata.model import SHARDING, ArrayMetadata, CodecObject, Sharded
 
-__all__ = ["changes_elements", "proven", "without_element_filters", "without_filters"]
+__all__ = ["changes_elements", "proven", "without_codecs", "without_element_filters", "without_filters"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -94,6 +94,11 @@ def changes_elements(metadata: ArrayMetadata) -> bool:
 def without_filters(encoding: Mapping[str, Any]) -> dict[str, Any]:
     """An encoding without what may change elements on their way to bytes."""
     return {key: value for key, value in encoding.items() if key != "filters"}
+
+
+def without_codecs(encoding: Mapping[str, Any]) -> dict[str, Any]:
+    """An encoding that leaves all codecs to zarrds."""
+    return {key: value for key, value in encoding.items() if key not in ("filters", "serializer", "compressors")}
 
 
 def without_element_filters(codecs: Sequence[CodecObject]) -> tuple[CodecObject, ...]:

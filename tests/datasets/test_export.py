@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -285,3 +286,41 @@ def test_arrays_that_differ_in_size_are_in_no_netcdf_group(
     assert not (tmp_path / "a.nc").exists()
     zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc", variables=["b"])
     assert xr.load_dataset(tmp_path / "a.nc").sizes == {"x": sizes["b"]}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "marker", "values"),
+    [
+        ("u1", -1, [255, 1]),
+        ("u1", 255, [255, 1]),
+        ("i1", 255, [-1, 1]),
+        ("i1", 300, [44, 1]),
+        ("i4", float("nan"), [-(2**31), 2]),
+        ("f4", 1e40, [np.inf, 1]),
+        ("f4", 1e20, [1e20, 1]),
+        ("i4", "none", [1, 2]),
+        ("f4", "none", [1, 2]),
+    ],
+)
+def test_a_fill_value_that_no_element_can_be_marks_none(
+    tmp_path: Path, dtype: str, marker: float | str, values: list[float]
+) -> None:
+    """It wrapped to one that is there, in a store that another library has written."""
+    attributes = {"_FillValue": marker}
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    array = group.create_array("v", shape=(2,), dtype=dtype, dimension_names=["x"], attributes=attributes)
+    array[:] = np.array(values, dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # xarray's, of markers
+        zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc")
+        read = xr.open_dataset(tmp_path / "a.zarr", engine="zarrds").load()
+    with xr.open_dataset(tmp_path / "a.nc") as exported:
+        np.testing.assert_array_equal(exported["v"].values, read["v"].values)
+
+
+def test_several_fill_values_are_refused(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    group.create_array("v", shape=(2,), dtype="i4", dimension_names=["x"], attributes={"_FillValue": [1, 2]})
+    with pytest.raises(EncodingError, match="one _FillValue"):
+        zarrds.export(tmp_path / "a.zarr", tmp_path / "a.nc")
+    assert not (tmp_path / "a.nc").exists()

@@ -301,13 +301,37 @@ def create_variable(
         if deflate:
             options |= {"compression": "zlib", "complevel": deflate, "shuffle": True}
     if fill_value is not None and dtype is not str:
-        options["fill_value"] = np.array(fill_value).astype(dtype)[()] if dtype.kind != "S" else fill_value
+        if dtype.kind != "S":
+            fill_value = _marker(array.path, fill_value, dtype, is_signed="_Unsigned" not in attributes)
+        if fill_value is not None:
+            options["fill_value"] = fill_value
     kind = enumeration_type(group, array)
     variable = group.createVariable(name, dtype if kind is None else kind, [dim for dim, _ in dims], **options)
     variable.set_auto_maskandscale(False)
     variable.set_auto_chartostring(False)
     set_attributes(variable, array.path, attributes)
     return variable
+
+
+def _marker(path: str, value: Any, dtype: np.dtype[Any], *, is_signed: bool) -> Any:
+    """A `_FillValue` in the dtype of a variable; None if no element can be it, as it would mark others then."""
+    given = np.array(value)
+    if given.size != 1:
+        raise EncodingError(
+            "netCDF has one _FillValue for a variable", key=path, expected="a number", found=f"{value!r:.80}"
+        )
+    try:
+        with np.errstate(invalid="ignore", over="ignore"):
+            marker = given.astype(dtype).reshape(())[()]
+    except ValueError:
+        return None  # text
+    number = given.reshape(())[()]
+    if given.dtype.kind not in "iuf" or not is_signed:
+        return marker
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return marker if limits.min <= number <= limits.max else None
+    return None if np.isfinite(number) and not np.isfinite(marker) else marker
 
 
 def copy_values(

@@ -116,7 +116,9 @@ def _check_decoding(
         new = {}, None, {}
     expected = {name: value for name, value in old[0].items() if name not in removed} | dict(added)
     wrong = {name for name in expected.keys() | new[0].keys() if not _is_same(expected, new[0], name)}
-    roles = _ROLES if before.attributes.get("bounds") in there.names else _ROLES - {"bounds"}  # which name nothing
+    bounds = before.attributes.get("bounds")
+    names_one = isinstance(bounds, str) and bounds in there.names
+    roles = _ROLES if names_one else _ROLES - {"bounds"}
     wrong |= (removed - old[0].keys()) | (removed & roles)  # the former are seen as an encoding
     changed = added.keys() | removed
     if _read_as_times(there, path, before) != _read_as_times(there, path, after):
